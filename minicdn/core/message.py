@@ -1,0 +1,34 @@
+"""A request and a response head as values. Everything in core/ speaks in these.
+
+Field lines are a sequence of (name, value) pairs of bytes, in their order. Request names are lower case (the server
+makes them so); response names keep the upstream's case, so look-ups in responses ignore case (headers.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked.
+
+    method: upper case. target: origin-form, the bytes as they came (what a redirect repeats).
+    key: the normalised target (core/target.py), what the cache, the owners and the upstream know the thing by.
+    """
+
+    method: str
+    target: bytes
+    key: str
+    fields: Fields = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A final response's status and its end-to-end field lines, in order."""
+
+    status: int
+    fields: Fields = field(default=())

@@ -1,0 +1,68 @@
+"""What can go wrong, sorted by who must act.
+
+A value, not an error, is what is expected to happen: an upstream's 404 is an answer. These are the rest.
+The mapping to HTTP statuses has one home, web/status.py; the mapping to exit codes has one home, here.
+"""
+
+from __future__ import annotations
+
+
+class MinicdnError(Exception):
+    """Root of the tree. `str(error)` is one line that a person can act upon."""
+
+
+class ClientError(MinicdnError):
+    """The client must act: answered with `status` (4xx or 5xx as HTTP asks) and the reason as text."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class UpstreamError(MinicdnError):
+    """The upstream must act: 502, or 504 where `timed_out`; or the stale copy, where there is one."""
+
+    def __init__(self, reason: str, *, timed_out: bool = False) -> None:
+        super().__init__(reason)
+        self.timed_out = timed_out
+
+
+class PeerError(MinicdnError):
+    """A peer could not be talked to. Never reaches a client: the next owner, at last a local load, takes over."""
+
+
+class BrokenBody(MinicdnError):
+    """A body ended before its end. Whoever was being sent it must see a cut connection, never a short file."""
+
+
+class DiskError(MinicdnError):
+    """Our disk refused. The bytes pass through unsaved."""
+
+
+class OperatorError(MinicdnError):
+    """The operator must act: one line on stderr, `exit_code`, no traceback."""
+
+    exit_code = 1
+
+
+class UsageError(OperatorError):
+    """A wrong option, value or upstream URL."""
+
+    exit_code = 2
+
+
+class PortTaken(OperatorError):
+    """Somebody else listens there."""
+
+    exit_code = 3
+
+
+class CacheFolderUnusable(OperatorError):
+    """The cache folder can't be written, or another node holds it."""
+
+    exit_code = 4
+
+
+COLD_EXIT_CODE = 130
+"""Exit code of a cold close, the shell's own for an interrupt."""

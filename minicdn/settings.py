@@ -1,0 +1,75 @@
+"""Every tunable of a node, with its default and its unit, in one place.
+
+cli.py fills it from flag, environment, file, default (in that order); tests fill it by hand. It is immutable: what changes
+while a node runs is state, and lives with whoever changes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Sizes in bytes, times in seconds."""
+
+    role: str = "manager"
+    """`manager` or `peer`."""
+    upstream: str | None = None
+    """Absolute http(s) URL, without a trailing slash; a peer learns it from its manager."""
+    manager: str | None = None
+    """Absolute URL of the manager; peers only."""
+    host: str = "0.0.0.0"
+    port: int = 11000
+    advertise: str | None = None
+    """The URL at which others reach this node; None: the address that the manager sees, and our port."""
+    cache_dir: Path | None = None
+    memory_bytes: int = 256 * MIB
+    disk_bytes: int = 20 * GIB
+    small_bytes: int = 4 * MIB
+    """Bodies up to this many bytes live in memory; larger ones, and those of unknown length, on disk."""
+    log: str | None = None
+    """A file's path, `-` for standard output, or None. Managers write; peers send to the manager."""
+    log_file_bytes: int = 64 * MIB
+    """The log file is renamed to FILE.1 … FILE.`log_files_kept` at this size."""
+    log_files_kept: int = 5
+
+    # Membership
+    renew_seconds: float = 5.0
+    window_seconds: float = 15.0
+    """A peer silent for this long is out."""
+    probe_seconds: float = 3.0
+    """How long the manager waits for an answer when it tries a peer's advertised address."""
+    peers_max: int = 4096
+
+    # Waits
+    connect_seconds: float = 5.0
+    upstream_read_seconds: float = 60.0
+    """The longest silence of the upstream, before its head and between its bytes."""
+    peer_connect_seconds: float = 2.0
+    peer_read_seconds: float = 75.0
+    """Longer than the upstream's: the owner's verdict about a silent upstream must arrive first."""
+    client_stall_seconds: float = 300.0
+    """A client that takes no byte for this long is cut off."""
+    peer_aside_seconds: float = 5.0
+    """A peer that could not be reached is not asked again for this long."""
+    drain_seconds: float = 3600.0
+    """A warm close waits this long for downloads at most."""
+
+    # Bounds
+    upstream_connections_max: int = 64
+    peer_connections_max: int = 256
+    log_lines_buffered_max: int = 10_000
+
+    # Caching rules (docs/caching.md)
+    grace_seconds: float = 7 * 24 * 3600.0
+    """How long past its freshness a body may be served when the upstream fails."""
+    negative_seconds: float = 10.0
+    """Lifetime of an error answer (404, 410 …) that came without one."""
+    heuristic: bool = True
+    obey_request_directives: bool = True
