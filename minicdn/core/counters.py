@@ -1,0 +1,59 @@
+"""What a node counts, under documented names.
+
+One table holds each name and its meaning; the README lists the same names, and a test compares them. A name that is not in
+the table can't be counted: a typing error shows at once instead of starting a second number. Numbers only grow, from zero
+at the start of the process; what goes up and down (memory in use, open connections) is measured when asked, not counted.
+
+Counting is one dictionary addition, as it happens several times for each request; it belongs to the event loop's thread.
+"""
+
+from __future__ import annotations
+
+COUNTERS: dict[str, str] = {
+    "requests_count": "requests of clients for content (not those under /_…)",
+    "responses_4xx_count": "of these, answered with 400 to 499",
+    "responses_5xx_count": "of these, answered with 500 to 599",
+    "redirects_count": "clients that the manager sent to a peer",
+    "bytes_memory": "body bytes sent to clients out of this node's memory",
+    "bytes_disk": "body bytes sent to clients from this node's disk",
+    "bytes_peer": "body bytes sent to clients while they came from another peer",
+    "bytes_upstream": "body bytes sent to clients while they came from the upstream",
+    "hits_count": "requests answered from what was stored and fresh",
+    "misses_count": "requests that started a fill",
+    "joins_count": "requests that joined a fill under way",
+    "revalidations_count": "stored answers that the upstream confirmed (304)",
+    "stale_count": "stale answers served because the upstream failed, or was allowed to wait",
+    "passes_count": "requests passed through unstored",
+    "evictions_count": "entries dropped for want of room",
+    "fills_abandoned_count": "fills given up because every reader had left",
+    "broken_bodies_count": "bodies that ended before their end, so that clients were cut off",
+    "upstream_requests_count": "requests to the upstream",
+    "upstream_received_bytes": "body bytes that came from the upstream",
+    "upstream_errors_count": "requests that the upstream failed to answer, or broke off",
+    "peer_requests_count": "requests to other peers",
+    "peer_received_bytes": "body bytes that came from other peers",
+    "peer_sent_bytes": "body bytes sent to other peers",
+    "peer_errors_count": "requests that another peer could not be asked, or broke off",
+    "disk_errors_count": "writes and reads that the disk refused",
+    "log_lines_count": "log lines made on this node",
+    "log_lines_dropped_count": "log lines lost because a bounded buffer was full or the log could not be written",
+}
+
+
+class Counters:
+    """`values` is public for the hottest path, which may write `counters.values["requests_count"] += 1`."""
+
+    __slots__ = ("values",)
+
+    def __init__(self) -> None:
+        self.values: dict[str, int] = dict.fromkeys(COUNTERS, 0)
+
+    def add(self, name: str, n: int = 1) -> None:
+        """KeyError for a name that is not in the table."""
+        self.values[name] += n
+
+    def get(self, name: str) -> int:
+        return self.values[name]
+
+    def snapshot(self) -> dict[str, int]:
+        return dict(self.values)

@@ -1,0 +1,106 @@
+"""One line of the log: who got what from which node, and what the client's own headers said about it.
+
+A client may attach a note to a request: `X-Minicdn-Data: …`, with `X-Minicdn-Type: json` when the note is JSON. The note
+lands in the line, as a JSON value or as text. It comes from anybody, so it is accepted as JSON only when it can also be
+written as JSON again: numbers without end, endless nesting and the like stay text.
+
+A line in the log, on one line:
+
+    {"data": {"action": "LOG", "header_data": …, "key": …, "remote_addr": …, "success": true, "user_agent": …},
+     "peer": "http://…", "timestamp": 1436945573}
+
+with `method`, `status`, `bytes`, `source` and `duration_seconds` besides, inside `data`. Where lines were lost, a line with
+the action DROPPED and the `count` stands in their place.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+SOURCES = ("memory", "disk", "peer", "upstream", "none")
+NOTE_LEVELS_MAX = 32
+"""A note nested deeper stays text: writing it again needs stack, and how much is left differs from place to place."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """key: what was asked for. remote_addr: "ip:port". success: the client was sent all of an answer below 400.
+
+    header_data: None, text, or a JSON value (parse_header_data). bytes: of the body, as sent. source: one of SOURCES.
+    timestamp: the serving node's wall clock, whole seconds since 1970.
+    """
+
+    key: str
+    remote_addr: str
+    user_agent: str
+    success: bool
+    header_data: Any
+    method: str
+    status: int
+    bytes: int
+    source: str
+    duration_seconds: float
+    timestamp: int
+
+    def to_json(self, peer_url: str) -> dict[str, Any]:
+        """The line as a JSON object; `peer_url` is the URL under which the serving node is known."""
+        data = {
+            "action": "LOG",
+            "header_data": self.header_data,
+            "key": self.key,
+            "remote_addr": self.remote_addr,
+            "success": self.success,
+            "user_agent": self.user_agent,
+            "method": self.method,
+            "status": self.status,
+            "bytes": self.bytes,
+            "source": self.source,
+            "duration_seconds": round(self.duration_seconds, 6),
+        }
+        return {"data": data, "peer": peer_url, "timestamp": self.timestamp}
+
+
+def dropped_json(count: int, peer_url: str, timestamp: int) -> dict[str, Any]:
+    """What stands in the place of `count` lost lines."""
+    return {"data": {"action": "DROPPED", "count": count}, "peer": peer_url, "timestamp": timestamp}
+
+
+def encode_line(line: dict[str, Any]) -> bytes:
+    """One line of JSON in UTF-8, with its line feed.
+
+    Half a surrogate pair has no UTF-8; `backslashreplace` writes it as \\udXXX, which happens to be JSON's own escape.
+    """
+    text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def parse_header_data(data: bytes | None, type_: bytes | None) -> Any:
+    """The client's note: None when absent, the JSON value when announced as JSON and valid, else the text."""
+    if data is None:
+        return None
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    if type_ is None or type_.strip().lower() != b"json":
+        return text
+    return parse_json_note(text)
+
+
+def parse_json_note(text: str) -> Any:
+    """The value, or the text itself where it is no JSON that can be written again (RFC 8259 has no NaN and no Infinity)."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        return text
+    return value if _is_within_levels(value, NOTE_LEVELS_MAX) else text
+
+
+def _is_within_levels(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_within_levels(item, levels - 1) for item in inner)

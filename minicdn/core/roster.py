@@ -1,0 +1,288 @@
+"""Who is in the cluster, as the manager knows it: a pure list with leases.
+
+A peer has a *seat* from its join until it leaves, is replaced, or has been silent for a whole window. Seats stand in the
+order of their last renewal, so expiry looks at the front only. A seat is *listed* (handed out to clients and peers) unless
+the last probes of its URL failed in a row: its holder is alive, since it renews, but those who are sent there can't
+reach it. One passed probe lists it again.
+
+Every change of what is listed raises the epoch. An epoch is `<incarnation>.<counter>`: the incarnation differs after each
+start of the manager, so two epochs are equal only when the lists are.
+
+A process that said goodbye never comes back under the same id (ids are random for each start), so an id that left stays
+barred: a join that was still being probed when the goodbye arrived must not list a peer that is gone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+PROBE_FAILURES_MAX = 3
+"""Failed probes in a row until a seat is no longer listed: two may be a busy minute."""
+LEFT_MAX = 4096
+URL_LENGTH_MAX = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A listed peer. `url` has no trailing slash, e.g. http://10.0.0.5:11001; `weight` is its share among owners."""
+
+    id: str
+    url: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerList:
+    """What all nodes compute owners from; members are sorted by id. The default is the list of a node that has none yet."""
+
+    epoch: str = ""
+    members: tuple[Member, ...] = ()
+
+    def without(self, id: str) -> PeerList:
+        """The same list, in which `id` owns nothing."""
+        return PeerList(self.epoch, tuple(member for member in self.members if member.id != id))
+
+
+class JoinVerdict(Enum):
+    SEATED = "seated"
+    FULL = "full"
+    LEFT = "left"
+
+
+@dataclass(slots=True)
+class _Seat:
+    member: Member
+    seen_at: float
+    probed_at: float
+    failures_count: int = 0
+
+    @property
+    def is_listed(self) -> bool:
+        return self.failures_count < PROBE_FAILURES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class SeatView:
+    """A seat as `/_peers` shows it."""
+
+    member: Member
+    seen_seconds: float
+    is_listed: bool
+
+
+class Roster:
+    """All instants are the manager's own monotonic seconds; no peer's clock is ever read."""
+
+    def __init__(self, incarnation: str, *, window_seconds: float = 15.0, peers_max: int = 4096, probe_every_seconds: float = 30.0) -> None:
+        self._incarnation = incarnation
+        self._window_seconds = window_seconds
+        self._peers_max = peers_max
+        self._probe_every_seconds = probe_every_seconds
+        self._counter = 0
+        self._seats: dict[str, _Seat] = {}
+        self._id_by_url: dict[str, str] = {}
+        self._left: dict[str, None] = {}
+        self._listed: list[Member] = []
+        self._place: dict[str, int] = {}
+        self._list: PeerList | None = None
+
+    # What changes the list
+
+    def join(self, member: Member, now: float) -> JoinVerdict:
+        """Seats a member whose URL was just probed. Whoever held that URL before, or this id elsewhere, gives up the seat."""
+        if member.id in self._left:
+            return JoinVerdict.LEFT
+        holder = self._id_by_url.get(member.url)
+        if not self.may_join(member.id, member.url):
+            return JoinVerdict.FULL
+        if holder is not None and holder != member.id:
+            self._remove(holder)
+        seat = self._seats.get(member.id)
+        if seat is not None and seat.member != member:
+            self._remove(member.id)
+        self._seats.pop(member.id, None)
+        self._seats[member.id] = _Seat(member, now, now)
+        self._id_by_url[member.url] = member.id
+        self._list_again(member)
+        return JoinVerdict.SEATED
+
+    def may_join(self, id: str, url: str) -> bool:
+        """Whether there is room, asked before the effort of a probe."""
+        return len(self._seats) < self._peers_max or id in self._seats or url in self._id_by_url
+
+    def renew(self, id: str, now: float) -> bool:
+        """False: not seated here, join (again)."""
+        seat = self._seats.pop(id, None)
+        if seat is None:
+            return False
+        seat.seen_at = now
+        self._seats[id] = seat
+        return True
+
+    def leave(self, id: str, now: float) -> bool:
+        """True when somebody left a seat. The id is barred either way: its join may still be on the way."""
+        self._left[id] = None
+        if len(self._left) > LEFT_MAX:
+            del self._left[next(iter(self._left))]
+        return self._remove(id)
+
+    def expire(self, now: float) -> list[Member]:
+        """Takes the seats of those silent for the window; returns them."""
+        gone: list[Member] = []
+        for seat in self._seats.values():
+            if now - seat.seen_at < self._window_seconds:
+                break
+            gone.append(seat.member)
+        for member in gone:
+            self._remove(member.id)
+        return gone
+
+    def excuse(self, now: float) -> None:
+        """Everybody counts as seen now: the manager itself slept (a stopped process, a closed lid), so silence proves nothing."""
+        for seat in self._seats.values():
+            seat.seen_at = now
+
+    def probe_passed(self, id: str, url: str, now: float) -> bool:
+        """True when this lists the seat again. `url` guards against a seat that moved while the probe was under way."""
+        seat = self._seat_at(id, url)
+        if seat is None:
+            return False
+        was_listed = seat.is_listed
+        seat.probed_at, seat.failures_count = now, 0
+        self._list_again(seat.member)
+        return not was_listed
+
+    def probe_failed(self, id: str, url: str, now: float) -> bool:
+        """True when this was one failure too many, and the seat is listed no longer."""
+        seat = self._seat_at(id, url)
+        if seat is None:
+            return False
+        was_listed = seat.is_listed
+        seat.probed_at = now
+        seat.failures_count = min(seat.failures_count + 1, PROBE_FAILURES_MAX)
+        if seat.is_listed or not was_listed:
+            return False
+        self._unlist(id)
+        return True
+
+    # What only looks
+
+    @property
+    def epoch(self) -> str:
+        return f"{self._incarnation}.{self._counter}"
+
+    def peer_list(self) -> PeerList:
+        if self._list is None:
+            self._list = PeerList(self.epoch, tuple(sorted(self._listed, key=lambda member: member.id)))
+        return self._list
+
+    def choose(self, rng: random.Random) -> Member | None:
+        """Any listed member, each as likely; constant time."""
+        listed = self._listed
+        return listed[int(rng.random() * len(listed))] if listed else None
+
+    def find(self, id: str) -> Member | None:
+        seat = self._seats.get(id)
+        return seat.member if seat is not None else None
+
+    def is_listed(self, id: str) -> bool:
+        return id in self._place
+
+    def take_due_probes(self, now: float, count_max: int) -> list[Member]:
+        """Members not probed for a while, at most `count_max`; they count as probed now."""
+        due: list[Member] = []
+        for seat in self._seats.values():
+            if len(due) < count_max and now - seat.probed_at >= self._probe_every_seconds:
+                seat.probed_at = now
+                due.append(seat.member)
+        return due
+
+    def seats(self, now: float) -> Iterator[SeatView]:
+        for seat in sorted(self._seats.values(), key=lambda seat: seat.member.id):
+            yield SeatView(seat.member, max(0.0, now - seat.seen_at), seat.is_listed)
+
+    def __len__(self) -> int:
+        """Seats, listed or not."""
+        return len(self._seats)
+
+    # Inside: `_listed` is dense so that choosing is one index; leaving it moves the last into the gap.
+
+    def _seat_at(self, id: str, url: str) -> _Seat | None:
+        seat = self._seats.get(id)
+        return seat if seat is not None and seat.member.url == url else None
+
+    def _remove(self, id: str) -> bool:
+        seat = self._seats.pop(id, None)
+        if seat is None:
+            return False
+        if self._id_by_url.get(seat.member.url) == id:
+            del self._id_by_url[seat.member.url]
+        self._unlist(id)
+        return True
+
+    def _list_again(self, member: Member) -> None:
+        if member.id not in self._place:
+            self._place[member.id] = len(self._listed)
+            self._listed.append(member)
+            self._changed()
+
+    def _unlist(self, id: str) -> None:
+        place = self._place.pop(id, None)
+        if place is None:
+            return
+        last = self._listed.pop()
+        if last.id != id:
+            self._listed[place] = last
+            self._place[last.id] = place
+        self._changed()
+
+    def _changed(self) -> None:
+        self._counter += 1
+        self._list = None
+
+
+def parse_node_url(text: str) -> str:
+    """The URL of a node in its one spelling: scheme and host in lower case, the port unless it is the scheme's, no slash at the end.
+
+    ValueError with a reason where it is not an absolute http(s) URL of a host alone.
+    """
+    if len(text) > URL_LENGTH_MAX or not text.isascii() or any(char <= " " or char == "\x7f" for char in text):
+        raise ValueError("a node's URL is short, ASCII, and has no spaces")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{text!r} is not a URL such as http://host:11001")
+    if parts.username is not None or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"{text!r} has more than scheme, host and port")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = parts.port
+    if port is None or port == {"http": 80, "https": 443}[parts.scheme]:
+        return f"{parts.scheme}://{host}"
+    if port == 0:
+        raise ValueError(f"{text!r} names port 0")
+    return f"{parts.scheme}://{host}:{port}"
+
+
+def url_from_address(address: str, port: int) -> str:
+    """The URL of a node by the address it was seen from (an IPv6 address goes into brackets, an IPv4 one inside IPv6 comes out).
+
+    ValueError where that address means something on one machine only.
+    """
+    found = ip_address(address)
+    found = getattr(found, "ipv4_mapped", None) or found
+    if getattr(found, "scope_id", None):
+        raise ValueError(f"{address} is a link-local address, which others can't use")
+    return parse_node_url(f"http://[{found}]:{port}" if found.version == 6 else f"http://{found}:{port}")
+
+
+def is_loopback_url(url: str) -> bool:
+    """Whether only programs on the same machine can reach this URL."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
