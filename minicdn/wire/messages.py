@@ -1,0 +1,277 @@
+"""What peers and their manager say to each other, as values.
+
+    join    peer → manager   here I am             the answer: seated as this URL, the list, the shared settings; or why not
+    renew   peer → manager   still here, I hold the list of that epoch. Held until something changes, so that news is quick:
+                             the answer: fine, with what changed; or `unknown`, which means: join again
+    leave   peer → manager   take me off the list
+    log     peer → manager   lines for the log; a repeated batch number is a repetition, not news
+
+Each has `to_wire()`, a map for the codec, and `from_wire(map)`, which raises ClientError(400) and nothing else.
+No message carries a wall-clock instant that anybody compares; log lines carry their node's, to be read by people.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from minicdn.core.logline import SOURCES, LogLine, parse_json_note
+from minicdn.core.roster import URL_LENGTH_MAX, Member, PeerList, parse_node_url
+from minicdn.errors import ClientError
+from minicdn.wire.codec import TEXT_MAX, Taker
+
+LOG_BATCH_MAX = 500
+"""Lines in one message."""
+MEMBERS_MAX = 16 * 1024
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+"""The manager's answers may be longer than what it accepts: a full list of long URLs."""
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSettings:
+    """What all nodes of a cluster must agree upon; the manager's word counts. `version` changes when anything here does."""
+
+    version: str
+    upstream: str
+    small_bytes: int
+    grace_seconds: float
+    negative_seconds: float
+    heuristic: bool
+    obey_request_directives: bool
+    log: bool
+    renew_seconds: float
+    window_seconds: float
+
+    def to_wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, take: Taker) -> SharedSettings:
+        return cls(
+            version=take.text("version", length_max=64),
+            upstream=take.text("upstream", length_max=2048),
+            small_bytes=take.integer("small_bytes"),
+            grace_seconds=take.number("grace_seconds"),
+            negative_seconds=take.number("negative_seconds"),
+            heuristic=take.flag("heuristic"),
+            obey_request_directives=take.flag("obey_request_directives"),
+            log=take.flag("log"),
+            renew_seconds=take.number("renew_seconds", low=0.001),
+            window_seconds=take.number("window_seconds", low=0.001),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """advertise: the peer's own idea of its URL; None: the address it is seen from, and its port."""
+
+    id: str
+    port: int
+    advertise: str | None
+    version: str
+
+    def to_wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, found: Mapping[str, Any]) -> Join:
+        take = Taker(found)
+        advertise = take.text("advertise", length_max=URL_LENGTH_MAX, default=None)
+        return cls(
+            id=take_id(take),
+            port=take.integer("port", low=1, high=65535),
+            advertise=None if advertise is None else _checked_url(advertise),
+            version=take.text("version", length_max=64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JoinAnswer:
+    """status: joined, unreachable, full or closing; `reason` is for people. A joined peer gets all the rest.
+
+    settles_seconds: for that long the list may still be incomplete, since the manager has just started.
+    """
+
+    status: str
+    reason: str = ""
+    url: str = ""
+    peers: PeerList | None = None
+    settings: SharedSettings | None = None
+    settles_seconds: float = 0.0
+
+    def to_wire(self) -> dict[str, Any]:
+        return _answer_to_wire(self)
+
+    @classmethod
+    def from_wire(cls, found: Mapping[str, Any]) -> JoinAnswer:
+        take = Taker(found)
+        answer = cls(
+            status=take.text("status", length_max=32),
+            reason=take.text("reason", length_max=1024, default=""),
+            url=take.text("url", length_max=URL_LENGTH_MAX, default=""),
+            peers=_take_peers(take),
+            settings=_take_settings(take),
+            settles_seconds=take.number("settles_seconds", default=0.0),
+        )
+        if answer.status == "joined" and (answer.peers is None or answer.settings is None or not answer.url):
+            raise ClientError(400, "the answer to a join lacks url, peers or settings")
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """epoch and settings_version: what the peer holds. wait_seconds: how long the answer may be held while nothing changes."""
+
+    id: str
+    epoch: str
+    settings_version: str
+    wait_seconds: float
+
+    def to_wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, found: Mapping[str, Any]) -> Renew:
+        take = Taker(found)
+        return cls(
+            id=take_id(take),
+            epoch=take.text("epoch", length_max=128),
+            settings_version=take.text("settings_version", length_max=64),
+            wait_seconds=take.number("wait_seconds", high=60.0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RenewAnswer:
+    """status: ok, unknown (join again) or closing. peers, settings: None when the peer's are the current ones.
+
+    is_listed: False while the manager's probes of this peer fail, for the `reason`.
+    """
+
+    status: str
+    is_listed: bool = True
+    reason: str = ""
+    peers: PeerList | None = None
+    settings: SharedSettings | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        return _answer_to_wire(self)
+
+    @classmethod
+    def from_wire(cls, found: Mapping[str, Any]) -> RenewAnswer:
+        take = Taker(found)
+        return cls(
+            status=take.text("status", length_max=32),
+            is_listed=take.flag("is_listed", default=True),
+            reason=take.text("reason", length_max=1024, default=""),
+            peers=_take_peers(take),
+            settings=_take_settings(take),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LogBatch:
+    """Lines of the node `id` at `url`, in order, the oldest first; `dropped_count` lines before them are lost.
+
+    number: grows with each batch of this process, and stays when a batch is sent again.
+    """
+
+    id: str
+    url: str
+    number: int
+    dropped_count: int
+    lines: tuple[LogLine, ...]
+
+    def to_wire(self) -> dict[str, Any]:
+        lines = [_line_to_wire(line) for line in self.lines]
+        return {"id": self.id, "url": self.url, "number": self.number, "dropped_count": self.dropped_count, "lines": lines}
+
+    @classmethod
+    def from_wire(cls, found: Mapping[str, Any]) -> LogBatch:
+        take = Taker(found)
+        return cls(
+            id=take_id(take),
+            url=_checked_url(take.text("url", length_max=URL_LENGTH_MAX)),
+            number=take.integer("number", low=1),
+            dropped_count=take.integer("dropped_count"),
+            lines=tuple(_line_from_wire(line) for line in take.items("lines", count_max=LOG_BATCH_MAX)),
+        )
+
+
+def take_id(take: Taker) -> str:
+    id = take.text("id", length_max=64)
+    if _ID.fullmatch(id) is None:
+        raise ClientError(400, "id has characters other than letters, digits, _ and -")
+    return id
+
+
+def _checked_url(text: str) -> str:
+    try:
+        return parse_node_url(text)
+    except ValueError as error:
+        raise ClientError(400, str(error)) from None
+
+
+def _answer_to_wire(answer: JoinAnswer | RenewAnswer) -> dict[str, Any]:
+    found = {name: getattr(answer, name) for name in answer.__dataclass_fields__ if name not in ("peers", "settings")}
+    if answer.peers is not None:
+        members = [[member.id, member.url, member.weight] for member in answer.peers.members]
+        found["peers"] = {"epoch": answer.peers.epoch, "members": members}
+    if answer.settings is not None:
+        found["settings"] = answer.settings.to_wire()
+    return found
+
+
+def _take_peers(take: Taker) -> PeerList | None:
+    inner = take.maybe_map("peers")
+    if inner is None:
+        return None
+    members = [_member(item) for item in inner.items("members", count_max=MEMBERS_MAX)]
+    return PeerList(inner.text("epoch", length_max=128), tuple(sorted(members, key=lambda member: member.id)))
+
+
+def _member(item: Any) -> Member:
+    """A member is a list of three, as there are thousands of them."""
+    if type(item) is not list or len(item) < 3:
+        raise ClientError(400, "a member is not a list of id, url and weight")
+    take = Taker({"id": item[0], "url": item[1], "weight": item[2]})
+    url = take.text("url", length_max=URL_LENGTH_MAX)
+    return Member(take_id(take), _checked_url(url), take.number("weight", low=1e-6, high=1e6))
+
+
+def _take_settings(take: Taker) -> SharedSettings | None:
+    inner = take.maybe_map("settings")
+    return None if inner is None else SharedSettings.from_wire(inner)
+
+
+def _line_to_wire(line: LogLine) -> dict[str, Any]:
+    """A note travels as JSON text: msgpack has no whole numbers beyond 64 bits, and its own bounds of nesting."""
+    found = {name: getattr(line, name) for name in line.__dataclass_fields__}
+    found["header_data"] = None if line.header_data is None else json.dumps(line.header_data)
+    found["key"], found["user_agent"] = line.key[:TEXT_MAX], line.user_agent[:TEXT_MAX]
+    return found
+
+
+def _line_from_wire(item: Any) -> LogLine:
+    take = Taker(item)
+    note = take.text("header_data", length_max=1024 * 1024, default=None)
+    source = take.text("source", length_max=32)
+    if source not in SOURCES:
+        raise ClientError(400, f"source is not one of {', '.join(SOURCES)}")
+    return LogLine(
+        key=take.text("key"),
+        remote_addr=take.text("remote_addr", length_max=256),
+        user_agent=take.text("user_agent"),
+        success=take.flag("success"),
+        header_data=None if note is None else parse_json_note(note),
+        method=take.text("method", length_max=64),
+        status=take.integer("status", high=999),
+        bytes=take.integer("bytes"),
+        source=source,
+        duration_seconds=take.number("duration_seconds"),
+        timestamp=take.integer("timestamp", low=-(2**63)),
+    )
