@@ -1,0 +1,134 @@
+"""What a node asks the owner of a key, and what the owner answers, as values.
+
+The key travels inside the message, not in a URL, so no path or query can be mangled on the way. The answer is a map followed by the
+body's bytes, while they arrive. Its kind says what they are:
+
+    found      a body that may be kept, with the facts about it
+    answered   the upstream's own word that is no success (404 …), to be carried as it is; kept where its facts say so
+    unchanged  what the asker holds is still right; only the facts are new
+    pass       an answer for this one client, not to be kept or shared
+    busy       no slot is free; try the holders named, or later
+    failed     the upstream could not be asked: the owner's final word
+    refused    the request itself can't be met (a status and a reason)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from minicdn.core.message import Fields
+from minicdn.errors import ClientError
+from minicdn.wire.codec import Taker
+
+KINDS = ("found", "answered", "unchanged", "pass", "busy", "failed", "refused")
+FIELDS_MAX = 256
+KEY_LENGTH_MAX = 16 * 1024
+
+
+def fields_to_wire(fields: Fields) -> list[list[bytes]]:
+    return [[name, value] for name, value in fields]
+
+
+def fields_from_wire(items: Any) -> tuple[tuple[bytes, bytes], ...]:
+    """Raises ClientError(400)."""
+    lines = []
+    for item in items:
+        if not isinstance(item, list) or len(item) != 2 or not all(type(part) is bytes for part in item):
+            raise ClientError(400, "a field line is not a pair of bytes")
+        lines.append((item[0], item[1]))
+    return tuple(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """method: GET or HEAD. fields: the client's end-to-end ones, lower case, without ranges and conditions.
+
+    held: the entity tag (or date) of the copy that the asker has, for `unchanged`. offset, validator: go on from this byte of the
+    body with this strong validator; another body is answered from its start.
+    """
+
+    method: str
+    key: str
+    fields: Fields
+    held: bytes | None = None
+    offset: int = 0
+    validator: bytes | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "key": self.key,
+            "fields": fields_to_wire(self.fields),
+            "held": self.held,
+            "offset": self.offset,
+            "validator": self.validator,
+        }
+
+    @classmethod
+    def from_wire(cls, found: Any) -> FetchRequest:
+        take = Taker(found)
+        method, key = take.text("method", length_max=8), take.text("key", length_max=KEY_LENGTH_MAX)
+        if method not in ("GET", "HEAD") or not key.startswith("/") or not key.isascii() or key.startswith("/_"):
+            raise ClientError(400, "that is nothing a peer can be asked for")
+        return cls(
+            method=method,
+            key=key,
+            fields=fields_from_wire(take.items("fields", count_max=FIELDS_MAX)),
+            held=take.blob("held", length_max=1024, default=None),
+            offset=take.integer("offset"),
+            validator=take.blob("validator", length_max=1024, default=None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAnswer:
+    """stored: facts as Stored.to_wire gives them, with `age_seconds` as of now. length: of the whole body, None when not known.
+    offset: where the bytes that follow begin. source: where the owner had them from. detail: for people."""
+
+    kind: str
+    status: int = 0
+    fields: Fields = ()
+    stored: Any = None
+    age_seconds: float = 0.0
+    length: int | None = None
+    offset: int = 0
+    source: str = "none"
+    detail: str = ""
+    timed_out: bool = False
+    retry_after_seconds: float = 0.0
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "status": self.status,
+            "fields": fields_to_wire(self.fields),
+            "stored": self.stored,
+            "age_seconds": self.age_seconds,
+            "length": self.length,
+            "offset": self.offset,
+            "source": self.source,
+            "detail": self.detail,
+            "timed_out": self.timed_out,
+            "retry_after_seconds": self.retry_after_seconds,
+        }
+
+    @classmethod
+    def from_wire(cls, found: Any) -> FetchAnswer:
+        take = Taker(found)
+        kind = take.text("kind", length_max=16)
+        if kind not in KINDS:
+            raise ClientError(400, f"an answer of the unknown kind {kind!r}")
+        return cls(
+            kind=kind,
+            status=take.integer("status", high=599),
+            fields=fields_from_wire(take.items("fields", count_max=FIELDS_MAX * 4)),
+            stored=found.get("stored"),
+            age_seconds=take.number("age_seconds"),
+            length=take.integer("length", default=None),
+            offset=take.integer("offset"),
+            source=take.text("source", length_max=16),
+            detail=take.text("detail", length_max=4096),
+            timed_out=take.flag("timed_out"),
+            retry_after_seconds=take.number("retry_after_seconds"),
+        )

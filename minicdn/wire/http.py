@@ -1,0 +1,129 @@
+"""The door to httpx: one exchange, head first, then the body as it arrives.
+
+Driven at transport level, so that nothing is added to a message (no cookies, no redirects, no decoding) and the target goes out byte for
+byte. httpx's errors end here; what leaves is one of three words: Unreachable (nothing was answered), TimedOut, Broken (cut in the middle).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import aclosing
+
+import httpx
+
+from minicdn.core.message import Fields
+from minicdn.errors import MinicdnError
+
+
+class ExchangeError(MinicdnError):
+    """Something went wrong between here and there; `str()` says what."""
+
+
+class Unreachable(ExchangeError):
+    """No connection, or it ended before an answer began."""
+
+
+class TimedOut(ExchangeError):
+    """Silence for longer than the deadline."""
+
+
+class Broken(ExchangeError):
+    """The answer ended before its end, or was no HTTP."""
+
+
+class _Content(httpx.AsyncByteStream):
+    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
+        self._chunks = chunks
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._chunks:
+            yield chunk
+
+
+class Exchange:
+    """A response whose body is still to be read. Close it, always."""
+
+    __slots__ = ("_response", "fields", "status")
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.fields: Fields = response.headers.raw
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises Broken or TimedOut where it ends early."""
+        stream = self._response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        try:
+            async with aclosing(stream.__aiter__()) as parts:  # type: ignore[type-var]
+                async for chunk in parts:
+                    yield chunk
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise _translate(error, is_answered=True) from error
+
+    async def read(self, bytes_max: int) -> bytes:
+        """The whole body, where it is known to be short. Raises Broken past `bytes_max`."""
+        collected = bytearray()
+        async for chunk in self.chunks():
+            collected += chunk
+            if len(collected) > bytes_max:
+                raise Broken(f"an answer longer than {bytes_max} bytes")
+        return bytes(collected)
+
+    async def close(self) -> None:
+        stream = self._response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        await stream.aclose()
+
+
+class HttpDoor:
+    """A pool of connections. One for the upstream, one for peers and manager."""
+
+    def __init__(self, *, connections_max: int, connect_seconds: float, read_seconds: float, keepalive_seconds: float = 30.0) -> None:
+        limits = httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max, keepalive_expiry=keepalive_seconds)
+        self._transport = httpx.AsyncHTTPTransport(limits=limits, http2=False)
+        self._timeout = {"connect": connect_seconds, "read": read_seconds, "write": read_seconds, "pool": read_seconds}
+
+    async def send(
+        self, method: str, base: httpx.URL, target: bytes, fields: Fields, content: AsyncIterable[bytes] | bytes | None = None
+    ) -> Exchange:
+        """Send a request and wait for the final response's head. Raises Unreachable, TimedOut or Broken."""
+        stream = _Content(content) if content is not None and not isinstance(content, bytes) else None
+        try:
+            request = httpx.Request(
+                method,
+                base,
+                headers=list(fields),
+                content=content if isinstance(content, bytes) else None,
+                stream=stream,
+                extensions={"timeout": self._timeout, "target": target},
+            )
+            return Exchange(await self._transport.handle_async_request(request))
+        except httpx.HTTPError as error:
+            raise _translate(error, is_answered=False) from error
+
+    async def close(self) -> None:
+        await self._transport.aclose()
+
+
+def parse_base(url: str) -> httpx.URL:
+    """Scheme, host and port of an absolute URL, for HttpDoor.send."""
+    return httpx.URL(url).copy_with(raw_path=b"/")
+
+
+def host_field(base: httpx.URL) -> bytes:
+    """The Host field's value: without the scheme's own port."""
+    return base.netloc
+
+
+def _translate(error: Exception, *, is_answered: bool) -> ExchangeError:
+    said = str(error) or type(error).__name__
+    if isinstance(error, httpx.PoolTimeout):
+        return TimedOut("no connection became free")
+    if isinstance(error, httpx.ConnectTimeout):
+        return Unreachable("no connection within the deadline")
+    if isinstance(error, httpx.TimeoutException):
+        return TimedOut("silent for too long")
+    if is_answered or isinstance(error, httpx.RemoteProtocolError) and "without sending" not in said:
+        return Broken(said)
+    return Unreachable(said)

@@ -1,0 +1,86 @@
+"""Asking another peer for a key. Whatever goes wrong on the way is a PeerError; what the peer says is its answer, and final."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx
+
+from minicdn.errors import ClientError, PeerError
+from minicdn.wire.codec import CONTENT_TYPE, decode, encode
+from minicdn.wire.fetch import FetchAnswer, FetchRequest
+from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, host_field, parse_base
+
+FETCH_TARGET = b"/_rpc/get"
+HEAD_LENGTH_FIELD = b"x-minicdn-head"
+"""How many bytes of the answer are the map; the body's follow."""
+HEAD_BYTES_MAX = 1024 * 1024
+
+
+@dataclass(slots=True)
+class PeerAnswer:
+    """The owner's word and the bytes that follow it. Close it, always."""
+
+    answer: FetchAnswer
+    _exchange: Exchange
+    _chunks: AsyncIterator[bytes]
+    _early: bytes
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes as they arrive. Raises PeerError where they end early."""
+        try:
+            if self._early:
+                early, self._early = self._early, b""
+                yield early
+            async for chunk in self._chunks:
+                yield chunk
+        except ExchangeError as error:
+            raise PeerError(f"the peer broke off: {error}") from error
+
+    async def close(self) -> None:
+        await self._chunks.aclose()  # type: ignore[attr-defined]
+        await self._exchange.close()
+
+
+class PeerClient:
+    def __init__(self, door: HttpDoor) -> None:
+        self._door = door
+        self._bases: dict[str, httpx.URL] = {}
+
+    async def fetch(self, url: str, request: FetchRequest) -> PeerAnswer:
+        """Ask the peer at `url`. Raises PeerError where it can't be reached or makes no sense."""
+        base = self._base(url)
+        fields = [(b"Host", host_field(base)), (b"Content-Type", CONTENT_TYPE.encode())]
+        message = encode(request.to_wire())
+        fields.append((b"Content-Length", str(len(message)).encode()))
+        try:
+            exchange = await self._door.send("POST", base, FETCH_TARGET, fields, message)
+        except ExchangeError as error:
+            raise PeerError(f"{url}: {error}") from error
+        try:
+            return await self._parse(url, exchange)
+        except BaseException:
+            await exchange.close()
+            raise
+
+    async def _parse(self, url: str, exchange: Exchange) -> PeerAnswer:
+        announced = dict(exchange.fields).get(HEAD_LENGTH_FIELD, b"")
+        if exchange.status != 200 or not announced.isdigit() or not 0 < int(announced) <= HEAD_BYTES_MAX:
+            raise PeerError(f"{url} answered {exchange.status} where a peer's answer should be")
+        wanted, collected, chunks = int(announced), bytearray(), exchange.chunks()
+        try:
+            while len(collected) < wanted:
+                collected += await anext(chunks)
+            answer = FetchAnswer.from_wire(decode(bytes(collected[:wanted])))
+        except (ExchangeError, StopAsyncIteration, ClientError) as error:
+            raise PeerError(f"{url}: its answer can't be read: {error}") from error
+        return PeerAnswer(answer, exchange, chunks, bytes(collected[wanted:]))
+
+    def _base(self, url: str) -> httpx.URL:
+        base = self._bases.get(url)
+        if base is None:
+            if len(self._bases) > 4096:
+                self._bases.clear()
+            base = self._bases[url] = parse_base(url)
+        return base
