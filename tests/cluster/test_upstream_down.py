@@ -1,0 +1,60 @@
+"""The upstream is away: those who have something stale get it, the others a 502 that says why, and it heals by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kit.asking import ask
+from tests.kit.origin import Origin, validating, whole
+from tests.kit.ports import free_port
+from tests.kit.stage import Stage
+from tests.kit.waiting import eventually
+
+
+@pytest.mark.parametrize("peers", [0, 2])
+def test_refused_upstream_is_a_502_with_a_reason(stage: Stage, peers: int) -> None:
+    cluster = stage.cluster(f"http://127.0.0.1:{free_port()}", peers=peers)
+    for node in cluster.peers or [cluster.manager]:
+        answer = node.ask("/file")
+        assert answer.status == 502
+        assert b"upstream" in answer.body.lower()
+        assert b"Traceback" not in answer.body
+
+
+@pytest.mark.parametrize("peers", [0, 2])
+def test_stale_is_served_while_the_upstream_is_away(stage: Stage, peers: int) -> None:
+    origin = Origin()
+    stage.callback(origin.stop)
+    path = origin.on("/kept", validating(b"kept content", '"k"', [("Cache-Control", "max-age=1")]))
+    cluster = stage.cluster(origin.url, peers=peers)
+    nodes = cluster.peers or [cluster.manager]
+    for node in nodes:
+        assert node.ask(path).body == b"kept content"
+    origin.stop()
+
+    def is_stale() -> bool:
+        answers = [node.ask(path) for node in nodes]
+        assert all((answer.status, answer.body) == (200, b"kept content") for answer in answers), answers
+        return all(int(answer["Age"]) > 1 for answer in answers)
+
+    eventually(is_stale, "a stale answer from each node")
+    assert nodes[0].ask("/unknown").status == 502
+
+
+def test_an_upstream_that_comes_back_is_asked_again(stage: Stage) -> None:
+    nginx = stage.nginx()
+    nginx.put("late.txt", b"here now")
+    nginx.stop()
+    manager = stage.manager(nginx.url)
+    assert manager.ask("/late.txt").status == 502
+    nginx.start()
+    eventually(lambda: manager.ask("/late.txt").body == b"here now", "the file after the upstream's return", deadline_seconds=30)
+
+
+def test_an_upstream_with_a_base_path(stage: Stage) -> None:
+    origin = stage.origin()
+    origin.on("/base/dir/file", whole(b"under the base"))
+    manager = stage.manager(origin.url + "/base/dir/")
+    answer = ask(manager.url, "/file?q=1")
+    assert answer.body == b"under the base"
+    assert origin.asked()[0].target == b"/base/dir/file?q=1"
