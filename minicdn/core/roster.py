@@ -43,6 +43,11 @@ class PeerList:
     epoch: str = ""
     members: tuple[Member, ...] = ()
 
+    @property
+    def incarnation(self) -> str:
+        """Which life of the manager this list is from."""
+        return self.epoch.partition(".")[0]
+
     def without(self, id: str) -> PeerList:
         """The same list, in which `id` owns nothing."""
         return PeerList(self.epoch, tuple(member for member in self.members if member.id != id))

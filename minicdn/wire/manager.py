@@ -42,7 +42,7 @@ class ManagerClient:
         self._settings = settings
         self._client = httpx.AsyncClient(
             base_url=self.url,
-            headers={"content-type": CONTENT_TYPE, "accept": CONTENT_TYPE},
+            headers={"content-type": CONTENT_TYPE, "accept": CONTENT_TYPE, "accept-encoding": "identity"},
             limits=httpx.Limits(max_connections=8, max_keepalive_connections=4, keepalive_expiry=KEEP_ALIVE_SECONDS),
             trust_env=False,
             follow_redirects=False,
@@ -88,15 +88,13 @@ class ManagerClient:
     async def _exchange(self, path: str, content: bytes, seconds: float) -> tuple[int, bytes]:
         timeout = httpx.Timeout(seconds, connect=min(seconds, self._settings.connect_seconds, ANSWER_SECONDS))
         async with self._client.stream("POST", path, content=content, timeout=timeout) as response:
-            if int(response.headers.get("content-length", "0") or 0) > ANSWER_BYTES_MAX:
-                raise httpx.DecodingError("the answer is too long")
             return response.status_code, await read_bounded(response, ANSWER_BYTES_MAX)
 
 
 async def read_bounded(response: httpx.Response, bytes_max: int) -> bytes:
-    """The body; httpx.DecodingError when it is longer than `bytes_max`."""
+    """The body as sent; httpx.DecodingError when it is longer than `bytes_max` (unpacked, a small answer could be a huge one)."""
     body = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > bytes_max:
             raise httpx.DecodingError("the answer is too long")

@@ -15,8 +15,8 @@ import httpx
 from minicdn.wire.manager import read_bounded
 
 HEALTH_BYTES_MAX = 64 * 1024
-PROBES_MAX = 64
-"""Probes at once; the others wait their turn within their own deadline."""
+PROBES_MAX = 128
+"""Probes at once. The others wait their turn before their own time begins, or a crowd would make honest peers look dead."""
 
 
 class Prober:
@@ -24,13 +24,15 @@ class Prober:
 
     def __init__(self, seconds: float, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._seconds = seconds
+        self._turns = asyncio.Semaphore(PROBES_MAX)
         limits = httpx.Limits(max_connections=PROBES_MAX, max_keepalive_connections=0)
-        self._client = httpx.AsyncClient(limits=limits, trust_env=False, follow_redirects=False, transport=transport)
+        headers = {"accept-encoding": "identity"}
+        self._client = httpx.AsyncClient(headers=headers, limits=limits, trust_env=False, follow_redirects=False, transport=transport)
 
     async def probe(self, url: str, id: str) -> str | None:
         """None when the node `id` answers at `url`; otherwise the reason why not, for a person."""
         try:
-            async with asyncio.timeout(self._seconds):
+            async with self._turns, asyncio.timeout(self._seconds):
                 found = await self._health_id(url)
         except (TimeoutError, httpx.TimeoutException):
             return f"no answer within {self._seconds:g} s"
