@@ -1,0 +1,180 @@
+"""The command line: what is typed becomes Settings, a role, an app and a server; what goes wrong becomes one line and an exit code.
+
+Only click is imported at the top. The server and what it needs are imported inside the commands, so that --help, --version
+and a misspelt option answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from minicdn import __version__
+from minicdn.config import CONFIG_ENV, DEFAULT_FILE, find_file, read_file, resolve
+from minicdn.console import DEBUG_ENV, Console, is_debug, set_up_logging, to_line
+from minicdn.errors import COLD_EXIT_CODE, OperatorError, UsageError
+from minicdn.options import SWITCH, Option, options_of
+
+if TYPE_CHECKING:
+    from minicdn.settings import Settings
+
+UNEXPECTED_EXIT_CODE = 70
+"""A mistake in this program, as sysexits.h numbers it."""
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    code = run(sys.argv[1:] if args is None else args)
+    if code == COLD_EXIT_CODE:
+        os._exit(code)  # nothing that hangs may keep it: neither threads nor exit handlers
+    sys.exit(code)
+
+
+def run(args: Sequence[str]) -> int:
+    """The exit code; one line on standard error if it is not 0."""
+    try:
+        return cli.main(args=list(args), prog_name="minicdn", standalone_mode=False) or 0
+    except click.ClickException as error:
+        return _fail(_usage_line(error), UsageError.exit_code)
+    except OperatorError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("stopped", COLD_EXIT_CODE)
+    except BrokenPipeError:  # --help into a pipe that was closed
+        return 0
+    except Exception as error:
+        if is_debug():
+            traceback.print_exc()
+        hint = f"please report it, with the output of {DEBUG_ENV}=1"
+        return _fail(f"a mistake in minicdn itself: {type(error).__name__}: {error} ({hint})", UNEXPECTED_EXIT_CODE)
+
+
+def _fail(text: str, code: int) -> int:
+    Console(sys.stderr).say(f"minicdn: {to_line(text)}")
+    return code
+
+
+def _usage_line(error: click.ClickException) -> str:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return "say what to start: 'minicdn manager --upstream URL' or 'minicdn peer --manager URL'; see minicdn --help"
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{error.format_message().rstrip('.')} (see {context.command_path if context else 'minicdn'} --help)"
+
+
+class _GroupedHelp(click.Command):
+    """Thirty options read better under five headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record:
+                groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
+        for group, records in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+
+class _TableOption(click.Option):
+    """A flag of options.py's table. The text goes to config.py as it is, which knows all three places it may come from."""
+
+    def __init__(self, option: Option, role: str) -> None:
+        default = option.default_text(role)
+        notes = ", ".join(note for note in (f"default {default}" if default else "", option.env) if note)
+        is_switch = option.kind is SWITCH
+        kind: dict[str, Any] = {"is_flag": True} if is_switch else {"type": str, "metavar": option.kind.metavar}
+        super().__init__([option.flags], default=None, help=f"{option.help} [{notes}]", **kind)
+        self.group = option.group
+        self.option_name = option.name
+
+
+def _with_options(role: str) -> Callable[[click.Command], click.Command]:
+    def add(command: click.Command) -> click.Command:
+        command.params[:0] = [_TableOption(option, role) for option in options_of(role)]
+        return command
+
+    return add
+
+
+_config_option = click.option("--config", metavar="FILE", help=f"Options in a file. [default {DEFAULT_FILE} if there, {CONFIG_ENV}]")
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+@click.group(context_settings=_SETTINGS, epilog=f"{DEBUG_ENV}=1 shows tracebacks.")
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """A private pull CDN: one command beside the server, one on each colleague's machine."""
+
+
+@_with_options("manager")
+@cli.command(cls=_GroupedHelp)
+@_config_option
+@click.pass_context
+def manager(ctx: click.Context, config: str | None, **_flags: Any) -> int:
+    """Serve a site, and send its clients to the peers that help."""
+    return _run_role("manager", config, _given_flags(ctx))
+
+
+@_with_options("peer")
+@cli.command(cls=_GroupedHelp)
+@_config_option
+@click.pass_context
+def peer(ctx: click.Context, config: str | None, **_flags: Any) -> int:
+    """Help a manager: keep its site's files here and serve them."""
+    return _run_role("peer", config, _given_flags(ctx))
+
+
+def _given_flags(ctx: click.Context) -> dict[str, str | None]:
+    given: dict[str, str | None] = {}
+    for parameter in ctx.command.params:
+        if isinstance(parameter, _TableOption):
+            value = ctx.params[str(parameter.name)]
+            given[parameter.option_name] = ("on" if value else "off") if isinstance(value, bool) else value
+    return given
+
+
+def _run_role(role_name: str, config: str | None, flags: dict[str, str | None]) -> int:
+    from minicdn.closing import Closing
+    from minicdn.listener import open_listener, raise_file_limit
+
+    closing = Closing()
+    closing.listen()  # first: whatever follows can be interrupted well
+    path = find_file(config, os.environ, Path.cwd())
+    resolved = resolve(role_name, flags, os.environ, read_file(path) if path else {})
+    settings = resolved.settings
+    set_up_logging(debug=is_debug())
+    raise_file_limit()
+    may_take_next = role_name == "peer" and "port" not in resolved.given
+    listener = open_listener(settings.host, settings.port, may_take_next=may_take_next)
+    port = listener.getsockname()[1]
+    settings = replace(settings, port=port, cache_dir=settings.cache_dir or _default_cache_dir(role_name, port))
+    return _serve(settings, listener, closing)
+
+
+def _default_cache_dir(role_name: str, port: int) -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("minicdn", appauthor=False) / f"{role_name}-{port}"
+
+
+def _serve(settings: Settings, listener: Any, closing: Any) -> int:
+    from minicdn.announce import start_lines
+    from minicdn.roles.manager import Manager
+    from minicdn.roles.peer import Peer
+    from minicdn.server import serve
+    from minicdn.web.app import build_app
+    from minicdn.web.protocol import protocol_class
+
+    console = Console(sys.stderr if settings.log == "-" else sys.stdout)
+    role = Manager(settings) if settings.role == "manager" else Peer(settings)
+    return serve(
+        role, build_app(role), protocol_class(), listener, closing=closing, console=console,
+        announce=lambda: console.say("\n".join(start_lines(settings))),
+        leaves_a_list=settings.role == "peer", drain_seconds=settings.drain_seconds,
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""The listening socket, and what goes wrong with it, in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from minicdn.errors import OperatorError, PortTaken, UsageError
+
+BACKLOG = 2048
+NEXT_PORTS_MAX = 50
+"""A second peer on one machine takes the next free port, if none was asked for, and looks this far."""
+_FILES_MAX = 1 << 20
+
+
+def open_listener(host: str, port: int, *, may_take_next: bool = False) -> socket.socket:
+    """Bound and listening. Port 0 lets the system choose; read the port from the socket."""
+    family, address = _resolve(host, port)
+    for number in range(port, port + 1 + (NEXT_PORTS_MAX if may_take_next and port else 0)):
+        try:
+            return _listen(family, (address[0], number, *address[2:]))
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES) or number > 65535:
+                raise _explained(error, host, number) from None
+            last = error
+    if may_take_next:
+        raise PortTaken(f"the ports {port} to {number} are all taken; choose another with --port (0 takes any free one)")
+    raise _explained(last, host, port)
+
+
+def _resolve(host: str, port: int) -> tuple[int, tuple]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError):
+        raise UsageError(f"--host {host}: no such address; give one of this machine's, or 0.0.0.0 for all") from None
+    return found[0][0], found[0][4]
+
+
+def _listen(family: int, address: tuple) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            # A port of which old connections linger is free. (On Windows the same option would share a port in use.)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        elif hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address[0] == "::" else 1)
+        listener.bind(address)
+        # At once: of two that have bound the same free port, the second to listen is told.
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _explained(error: OSError, host: str, port: int) -> OperatorError:
+    if error.errno == errno.EADDRINUSE:
+        return PortTaken(f"port {port} is taken; stop the program that listens there, or choose another with --port (0 takes any free one)")
+    if error.errno == errno.EACCES:
+        return PortTaken(f"port {port} may not be used by this user; choose one above 1023 with --port")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return UsageError(f"--host {host}: not an address of this machine; give one that is, or 0.0.0.0 for all")
+    return OperatorError(f"can't listen on {host} port {port}: {error.strerror or error}")
+
+
+def raise_file_limit() -> None:
+    """Each connection and each large file is a descriptor; shells give 256 to 1024 of them by default."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS calls its hard limit unlimited and refuses to go there.
+    for wanted in (_FILES_MAX, 65536, 10240):
+        target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and soft < target:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+                return
+            except (ValueError, OSError):
+                continue
+
+
+def guess_own_address() -> str:
+    """The address by which a colleague on the same network probably reaches this machine. Sends nothing.
+
+    Connecting a UDP socket only makes the system choose the source address of its default route.
+    """
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # an address of documentation, RFC 5737
+            return str(probe.getsockname()[0])
+    except OSError:
+        pass
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return "127.0.0.1"
+
+
+def node_url(host: str, port: int, advertise: str | None) -> str:
+    """The URL to give to others: the advertised one, or the listening address, or a guess where that is every address."""
+    if advertise:
+        return advertise
+    if host in ("0.0.0.0", "::", ""):
+        host = guess_own_address()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

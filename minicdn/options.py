@@ -1,0 +1,127 @@
+"""Every option, once: its flag, environment twin, toml key, the setting it fills, and its line of help.
+
+cli.py makes flags of this table, config.py reads environment and file by it, and a test holds README.md against it.
+Options that the whole cluster must agree on are the manager's alone; peers are told them when they join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from minicdn.settings import Settings
+from minicdn.values import (
+    format_duration,
+    format_size,
+    parse_base_url,
+    parse_count,
+    parse_duration,
+    parse_node_url,
+    parse_port,
+    parse_size,
+    parse_switch,
+    parse_text,
+)
+
+PEER_PORT = 11001
+MANAGER, PEER, BOTH = ("manager",), ("peer",), ("manager", "peer")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a value is written: the word in help texts, its parser, and the toml types that may stand for it."""
+
+    metavar: str
+    parse: Callable[[str], object]
+    toml_types: tuple[type, ...] = (str,)
+    toml_example: str = '"text"'
+
+
+URL = Kind("URL", parse_base_url, toml_example='"https://files.example.com"')
+NODE_URL = Kind("URL", parse_node_url, toml_example='"http://192.168.1.5:11000"')
+TEXT = Kind("TEXT", parse_text)
+FOLDER = Kind("DIR", parse_text)
+FILE = Kind("FILE", parse_text)
+PORT = Kind("PORT", parse_port, (int,), "11000")
+SIZE = Kind("SIZE", parse_size, (str, int), '"256MiB"')
+DURATION = Kind("TIME", parse_duration, (str, int, float), '"15s"')
+COUNT = Kind("N", parse_count, (int,), "64")
+SWITCH = Kind("on|off", parse_switch, (bool,), "true")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    name: str
+    setting: str
+    kind: Kind
+    roles: tuple[str, ...]
+    group: str
+    help: str
+    is_positive: bool = False
+    """Zero would mean never, or nothing; only positive values make sense."""
+
+    @property
+    def env(self) -> str:
+        return "MINICDN_" + self.name.upper().replace("-", "_")
+
+    @property
+    def flags(self) -> str:
+        return f"--{self.name}/--no-{self.name}" if self.kind is SWITCH else f"--{self.name}"
+
+    def default(self, role: str) -> object:
+        return PEER_PORT if role == "peer" and self.name == "port" else _DEFAULTS[self.setting]
+
+    def default_text(self, role: str) -> str:
+        value = self.default(role)
+        if self.name == "cache-dir":
+            return f"{role}-PORT in the user's cache folder"
+        if value is None:
+            return ""
+        if self.kind is SIZE:
+            return format_size(value)  # type: ignore[arg-type]
+        if self.kind is DURATION:
+            return format_duration(value)  # type: ignore[arg-type]
+        return ("on" if value else "off") if self.kind is SWITCH else str(value)
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Settings)}
+
+OPTIONS = (
+    Option("upstream", "upstream", URL, MANAGER, "Node", "The site to serve: an http or https URL, with a path or without. Required."),
+    Option("manager", "manager", NODE_URL, PEER, "Node", "The manager to join, as its start printed it. Required."),
+    Option("host", "host", TEXT, BOTH, "Node", "The address to listen on; 0.0.0.0 is all of IPv4, :: all."),
+    Option("port", "port", PORT, BOTH, "Node", "The port to listen on; 0 picks a free one."),
+    Option("advertise", "advertise", NODE_URL, BOTH, "Node", "The URL at which others reach this node, when it can't be guessed."),
+    Option("cache-dir", "cache_dir", FOLDER, BOTH, "Node", "The folder of large files; one node per folder."),
+    Option("memory", "memory_bytes", SIZE, BOTH, "Node", "Budget of the memory cache.", True),
+    Option("disk", "disk_bytes", SIZE, BOTH, "Node", "Budget of the disk cache; 0 keeps nothing there."),
+    Option("small", "small_bytes", SIZE, MANAGER, "Node", "Files up to this size live in memory, larger ones on disk."),
+    Option("log", "log", FILE, MANAGER, "Log", "Write a JSON line per request to this file; - is standard output."),
+    Option("log-size", "log_file_bytes", SIZE, MANAGER, "Log", "The log file is rotated at this size.", True),
+    Option("log-keep", "log_files_kept", COUNT, MANAGER, "Log", "How many rotated log files are kept."),
+    Option("log-buffer", "log_lines_buffered_max", COUNT, BOTH, "Log", "Log lines held while the manager, or its disk, is away.", True),
+    Option("grace", "grace_seconds", DURATION, MANAGER, "Caching", "How long a stale file may stand in for a failing upstream."),
+    Option("negative-ttl", "negative_seconds", DURATION, MANAGER, "Caching", "How long a 404 or the like is kept when it doesn't say."),
+    Option("heuristic", "heuristic", SWITCH, MANAGER, "Caching", "Guess a lifetime from Last-Modified where none is given."),
+    Option(
+        "obey-request-directives", "obey_request_directives", SWITCH, MANAGER, "Caching",
+        "Let clients force a fetch (Cache-Control: no-cache and the like); turn off on the day of the crowd.",
+    ),
+    Option("renew", "renew_seconds", DURATION, MANAGER, "Membership", "How often a peer reports.", True),
+    Option("window", "window_seconds", DURATION, MANAGER, "Membership", "A peer silent for this long is out.", True),
+    Option("probe", "probe_seconds", DURATION, MANAGER, "Membership", "How long a joining peer's address may take to answer.", True),
+    Option("peers-max", "peers_max", COUNT, MANAGER, "Membership", "The most peers that are listed.", True),
+    Option("peer-aside", "peer_aside_seconds", DURATION, BOTH, "Membership", "An unreachable peer is left alone for this long."),
+    Option("connect-timeout", "connect_seconds", DURATION, BOTH, "Waits", "To connect to the upstream.", True),
+    Option("upstream-timeout", "upstream_read_seconds", DURATION, BOTH, "Waits", "The longest silence of the upstream.", True),
+    Option("peer-connect-timeout", "peer_connect_seconds", DURATION, BOTH, "Waits", "To connect to a peer.", True),
+    Option("peer-timeout", "peer_read_seconds", DURATION, BOTH, "Waits", "The longest silence of a peer; more than the upstream's.", True),
+    Option("client-stall", "client_stall_seconds", DURATION, BOTH, "Waits", "A client that takes no byte for this long is cut off.", True),
+    Option("drain", "drain_seconds", DURATION, BOTH, "Waits", "How long the first Ctrl-C waits for running downloads."),
+    Option("upstream-connections", "upstream_connections_max", COUNT, BOTH, "Limits", "To the upstream, at most.", True),
+    Option("peer-connections", "peer_connections_max", COUNT, BOTH, "Limits", "To other peers, at most.", True),
+)
+
+
+def options_of(role: str) -> list[Option]:
+    return [option for option in OPTIONS if role in option.roles]
