@@ -1,0 +1,188 @@
+"""A stored response as a value: its head, and all that was settled about it when it was stored.
+
+Everything that takes thought (lifetime, age on arrival, what may be served stale) is worked out once, on arrival; a hit only compares
+instants. Instants are Unix seconds of this node's wall clock. Nodes' clocks differ, so a Stored that crosses the network
+is rebased: what travels in truth is an age, not an instant (RFC 9111 §4.2.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from minicdn.core import headers
+from minicdn.core.message import Head
+from minicdn.core.vary import Selecting
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One stored response.
+
+    head: end-to-end fields in order, without Age, with a Date. selecting: the Vary key, None for `Vary: *` (vary.py).
+    request_at, response_at: when the request that brought it left, and when its head came. date_at: what its Date says.
+    initial_age_seconds: its age on arrival; fresh_until = response_at + lifetime_seconds − initial_age_seconds.
+    always_validate: no-cache. may_serve_stale: nothing in it forbids it (RFC 9111 §4.2.4). is_immutable: RFC 8246.
+    stale_while_revalidate_seconds, stale_if_error_seconds: beyond fresh_until; the latter is the operator's grace where the
+    response says nothing. decided_by: what settled the lifetime, in words. tags: for purging. withheld: fields (lower
+    case) to leave out of answers given without validation (`no-cache="name"`, RFC 9111 §5.2.2.4).
+    """
+
+    head: Head
+    selecting: Selecting | None
+    request_at: float
+    response_at: float
+    date_at: float
+    initial_age_seconds: float
+    lifetime_seconds: float
+    fresh_until: float
+    always_validate: bool = False
+    may_serve_stale: bool = True
+    is_immutable: bool = False
+    stale_while_revalidate_seconds: float = 0.0
+    stale_if_error_seconds: float = 0.0
+    decided_by: str = ""
+    tags: frozenset[str] = frozenset()
+    withheld: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """The response may pass, but not stay, nor answer any other request that waits for it. `reason` is for people."""
+
+    reason: str
+
+
+def current_age(stored: Stored, now: float) -> float:
+    """Age in seconds with fractions (RFC 9111 §4.2.3). A clock that was set back does not make anything younger."""
+    return stored.initial_age_seconds + max(0.0, now - stored.response_at)
+
+
+def age_seconds(stored: Stored, now: float) -> int:
+    """Age as the Age field says it: whole seconds."""
+    return int(current_age(stored, now))
+
+
+def remaining_seconds(stored: Stored, now: float) -> int:
+    """What is left of the lifetime, whole seconds; negative once stale. For Cache-Status' ttl (RFC 9211 §2.4)."""
+    return int(stored.lifetime_seconds) - age_seconds(stored, now)
+
+
+def is_fresh(stored: Stored, now: float) -> bool:
+    """Whether its lifetime is not over (RFC 9111 §4.2). Says nothing of no-cache."""
+    return now < stored.fresh_until and current_age(stored, now) < stored.lifetime_seconds
+
+
+def served_fields(stored: Stored, now: float, *, validated: bool = False) -> list[tuple[bytes, bytes]]:
+    """The field lines to answer with: the stored ones in order, then Age (RFC 9111 §5.1).
+
+    `validated`: the upstream has confirmed the response for this very request, so that nothing need be withheld.
+    """
+    kept = stored.head.fields if validated or not stored.withheld else headers.without(stored.head.fields, stored.withheld)
+    return [*kept, (b"Age", b"%d" % age_seconds(stored, now))]
+
+
+def rebase(stored: Stored, age_at_sender_seconds: float, now: float) -> Stored:
+    """The same response on this node's clock: it is as old now as its sender said (RFC 9111 §4.2.3, corrected_age_value)."""
+    age = max(0.0, float(age_at_sender_seconds))
+    return replace(
+        stored,
+        request_at=now,
+        response_at=now,
+        initial_age_seconds=age,
+        fresh_until=now + stored.lifetime_seconds - age,
+    )
+
+
+def expire(stored: Stored, now: float) -> Stored:
+    """The same response, stale from now on: what a soft purge and an invalidation leave (RFC 9111 §4.4).
+
+    It can still be validated, and still stands in when the upstream fails, but no longer answers while it is being refreshed:
+    whoever asked for the purge has changed the thing.
+    """
+    age = current_age(stored, now)
+    if stored.lifetime_seconds <= age and not stored.stale_while_revalidate_seconds:
+        return stored
+    return replace(
+        stored,
+        lifetime_seconds=min(stored.lifetime_seconds, age),
+        fresh_until=min(stored.fresh_until, now),
+        stale_while_revalidate_seconds=0.0,
+    )
+
+
+def to_wire(stored: Stored) -> dict[str, object]:
+    """The value as a dict of str, bytes, numbers, booleans, None and lists of those: for peers and for disk."""
+    plain: dict[str, object] = {field.name: getattr(stored, field.name) for field in fields(stored)}
+    plain["head"] = [stored.head.status, [[name, value] for name, value in stored.head.fields]]
+    plain["selecting"] = None if stored.selecting is None else [[name, value] for name, value in stored.selecting]
+    plain["tags"] = sorted(stored.tags)
+    plain["withheld"] = sorted(stored.withheld)
+    return plain
+
+
+def from_wire(plain: object) -> Stored:
+    """The inverse of to_wire. Raises ValueError for anything that is not such a dict; unknown entries are skipped."""
+    if not isinstance(plain, dict):
+        raise ValueError("a stored response must be a map")
+    try:
+        known = {name: kind(plain[name]) for name, kind in _READ.items() if name in plain}
+        return Stored(**known)
+    except (KeyError, TypeError, ValueError, OverflowError) as problem:
+        raise ValueError(f"not a stored response: {problem}") from problem
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 1e18:
+        raise ValueError(f"not a number of seconds: {value!r}")
+    return float(value)
+
+
+def _bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"not a boolean: {value!r}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"not a text: {value!r}")
+    return value
+
+
+def _octets(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise ValueError(f"not octets: {value!r}")
+    return value
+
+
+def _head(value: object) -> Head:
+    status, lines = value  # type: ignore[misc]
+    if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 999:
+        raise ValueError(f"not a final status: {status!r}")
+    return Head(status, tuple((_octets(name), _octets(line)) for name, line in lines))
+
+
+def _selecting(value: object) -> Selecting | None:
+    if value is None:
+        return None
+    return tuple((_octets(name), None if line is None else _octets(line)) for name, line in value)  # type: ignore[attr-defined]
+
+
+_READ = {
+    "head": _head,
+    "selecting": _selecting,
+    "request_at": _number,
+    "response_at": _number,
+    "date_at": _number,
+    "initial_age_seconds": _number,
+    "lifetime_seconds": _number,
+    "fresh_until": _number,
+    "always_validate": _bool,
+    "may_serve_stale": _bool,
+    "is_immutable": _bool,
+    "stale_while_revalidate_seconds": _number,
+    "stale_if_error_seconds": _number,
+    "decided_by": _text,
+    "tags": lambda value: frozenset(map(_text, value)),
+    "withheld": lambda value: frozenset(map(_octets, value)),
+}
