@@ -17,16 +17,15 @@ _FILES_MAX = 1 << 20
 def open_listener(host: str, port: int, *, may_take_next: bool = False) -> socket.socket:
     """Bound and listening. Port 0 lets the system choose; read the port from the socket."""
     family, address = _resolve(host, port)
-    for number in range(port, port + 1 + (NEXT_PORTS_MAX if may_take_next and port else 0)):
+    last_port = min(port + NEXT_PORTS_MAX, 65535) if may_take_next and port else port
+    for number in range(port, last_port + 1):
         try:
             return _listen(family, (address[0], number, *address[2:]))
         except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES) or number > 65535:
+            # Windows says EACCES of a port that another program holds for itself.
+            if last_port == port or error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise _explained(error, host, number) from None
-            last = error
-    if may_take_next:
-        raise PortTaken(f"the ports {port} to {number} are all taken; choose another with --port (0 takes any free one)")
-    raise _explained(last, host, port)
+    raise PortTaken(f"the ports {port} to {last_port} are all taken; choose another with --port (0 takes any free one)")
 
 
 def _resolve(host: str, port: int) -> tuple[int, tuple]:

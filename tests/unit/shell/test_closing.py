@@ -21,7 +21,8 @@ QUIT = getattr(signal, "SIGQUIT", None)
     [
         ([], Stage.RUNNING), ([INT], Stage.WARM), ([TERM], Stage.WARM), ([HUP], Stage.WARM), ([QUIT], Stage.COLD),
         ([INT, INT], Stage.COLD), ([INT, TERM], Stage.COLD), ([TERM, TERM], Stage.COLD), ([HUP, HUP], Stage.WARM),
-        ([HUP, INT], Stage.COLD), ([INT, HUP], Stage.WARM), ([TERM, QUIT], Stage.COLD), ([QUIT, HUP], Stage.COLD), ([QUIT, INT], Stage.COLD),
+        ([HUP, INT], Stage.COLD), ([INT, HUP], Stage.WARM), ([TERM, QUIT], Stage.COLD), ([QUIT, HUP], Stage.COLD),
+        ([QUIT, INT], Stage.COLD),
     ],
 )  # fmt: skip
 def test_what_the_signals_come_to(signals: list[signal.Signals], stage: Stage) -> None:
