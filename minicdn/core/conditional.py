@@ -36,6 +36,8 @@ def evaluate(request: Request, head: Head, now: float) -> int | None:
 
     Evaluated in the order of RFC 9110 §13.2.2, and only against successes (§13.2.1).
     """
+    if not headers.has_any(request.fields, CONDITIONALS):
+        return None
     if not 200 <= head.status < 300 or request.method not in ("GET", "HEAD"):
         return None
     if not holds_for_origin(request, head, now):
@@ -68,14 +70,14 @@ def _instant(fields: Fields, name: bytes, now: float) -> float | None:
 
 
 def _names(if_none_match: bytes, etag: bytes | None) -> bool:
-    """Weak comparison with any member (RFC 9110 §13.1.2). A value that is no list of tags is compared whole, as some clients send it."""
+    """Weak comparison with any member (RFC 9110 §13.1.2). Tags without quotes, which some write, are compared whole."""
     value = if_none_match.strip(b" \t")
     if value == b"*":
         return True
     if etag is None:
         return False
     opaque = _opaque(etag)
-    return any(_opaque(tag) == opaque for tag in _ENTITY_TAG.findall(value)) or _opaque(value) == opaque
+    return any(_opaque(tag) == opaque for tag in _ENTITY_TAG.findall(value)) or value.strip(b'"') == etag.strip(b'"')
 
 
 def _names_strongly(if_match: bytes, etag: bytes | None) -> bool:

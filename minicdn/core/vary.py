@@ -82,10 +82,11 @@ def normal_value(fields: Fields, name: bytes) -> bytes | None:
     value = headers.combined(fields, name)
     if value is None:
         return None
-    members = headers.split_list(value)
-    if name in _PREFERENCES:
-        return b",".join(sorted({_preference(member) for member in members}))
-    return b",".join(members)
+    if name not in _PREFERENCES:
+        return b",".join(headers.split_list(value))
+    if b";" not in value and b'"' not in value:
+        return b",".join(sorted(set(headers.split_list(value.lower()))))
+    return b",".join(sorted({_preference(member) for member in headers.split_list(value)}))
 
 
 def _preference(member: bytes) -> bytes:
