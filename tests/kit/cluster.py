@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from minicdn.core.rendezvous import rank
+from minicdn.options import options_of
 from tests.kit.files import MIB
 from tests.kit.program import Minicdn, members_of, start_manager
 from tests.kit.rss import assert_peak_below
@@ -19,7 +20,7 @@ RSS_OVER_BUDGET = 150 * MIB
 
 
 class Cluster:
-    """`with Cluster(folder, upstream, peers=3) as cluster`. Options go to every process; on a failure all outputs are shown."""
+    """`with Cluster(folder, upstream, peers=3) as cluster`. Options go to every process that knows them; on a failure all outputs are shown."""
 
     def __init__(self, folder: Path, upstream: str, *, peers: int = 3, **options: Any) -> None:
         self.folder, self.upstream, self._options = folder, upstream, options
@@ -56,7 +57,9 @@ class Cluster:
         return self.manager.url
 
     def start_peer(self, name: str, **options: Any) -> Minicdn:
-        peer = Minicdn("peer", name, self.folder, manager=self.manager.url, **{**self._options, **options})
+        known = {option.name.replace("-", "_") for option in options_of("peer")}
+        shared = {key: value for key, value in self._options.items() if key in known}
+        peer = Minicdn("peer", name, self.folder, manager=self.manager.url, **{**shared, **options})
         self.peers.append(peer)
         return peer
 
