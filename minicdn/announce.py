@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from minicdn import __version__
-from minicdn.listener import node_url
 from minicdn.settings import Settings
 from minicdn.values import format_size
+from minicdn.wire.address import own_url
 
 
 def start_lines(settings: Settings) -> list[str]:
-    url = node_url(settings.host, settings.port, settings.advertise)
+    url = own_url(settings.host, settings.port, settings.advertise)
     lines = [f"minicdn {__version__} {settings.role} at {url}"]
     if settings.role == "manager":
         return lines + _manager_lines(settings, url)

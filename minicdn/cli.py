@@ -6,6 +6,7 @@ and a misspelt option answer at once.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -172,7 +173,8 @@ def _serve(settings: Settings, listener: Any, closing: Any) -> int:
     from minicdn.web.protocol import protocol_class
 
     console = Console(sys.stderr if settings.log == "-" else sys.stdout)
-    role = Manager(settings) if settings.role == "manager" else Peer(settings)
+    say = logging.getLogger("minicdn").info
+    role = Manager(settings, say=say) if settings.role == "manager" else Peer(settings, say=say)
     return serve(
         role, build_app(role), protocol_class(), listener, closing=closing, console=console,
         announce=lambda: console.say("\n".join(start_lines(settings))),

@@ -82,28 +82,3 @@ def raise_file_limit() -> None:
             except (ValueError, OSError):
                 continue
 
-
-def guess_own_address() -> str:
-    """The address by which a colleague on the same network probably reaches this machine. Sends nothing.
-
-    Connecting a UDP socket only makes the system choose the source address of its default route.
-    """
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(("192.0.2.1", 9))  # an address of documentation, RFC 5737
-            return str(probe.getsockname()[0])
-    except OSError:
-        pass
-    try:
-        return socket.gethostbyname(socket.gethostname())
-    except OSError:
-        return "127.0.0.1"
-
-
-def node_url(host: str, port: int, advertise: str | None) -> str:
-    """The URL to give to others: the advertised one, or the listening address, or a guess where that is every address."""
-    if advertise:
-        return advertise
-    if host in ("0.0.0.0", "::", ""):
-        host = guess_own_address()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -38,6 +38,8 @@ _log = logging.getLogger("minicdn.server")
 
 
 class Role(Protocol):
+    connections_count: Callable[[], int] | None
+
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
     async def begin_drain(self) -> None: ...
@@ -86,6 +88,7 @@ class NodeServer(uvicorn.Server):
         self._role, self._closing, self._console, self._announce = role, closing, console, announce
         self._leaves_a_list = leaves_a_list
         self._drain_seconds = drain_seconds
+        role.connections_count = lambda: len(self.server_state.connections)
 
     async def run_until_closed(self, listener: socket.socket) -> int:
         self._closing.attach(asyncio.get_running_loop())

@@ -7,7 +7,7 @@ import pytest
 
 from minicdn.announce import start_lines
 from minicdn.errors import OperatorError, PortTaken, UsageError
-from minicdn.listener import NEXT_PORTS_MAX, guess_own_address, node_url, open_listener, raise_file_limit
+from minicdn.listener import NEXT_PORTS_MAX, open_listener, raise_file_limit
 from minicdn.settings import Settings
 
 
@@ -82,14 +82,6 @@ def test_the_file_limit_is_raised() -> None:
         assert now[1] == hard
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_the_address_to_give_to_others() -> None:
-    assert node_url("0.0.0.0", 11000, "http://files.example:80") == "http://files.example:80"
-    assert node_url("10.0.0.5", 11000, None) == "http://10.0.0.5:11000"
-    assert node_url("fd00::5", 11000, None) == "http://[fd00::5]:11000"
-    assert node_url("0.0.0.0", 11000, None) == f"http://{guess_own_address()}:11000"
-    socket.inet_aton(guess_own_address())
 
 
 def test_a_start_says_what_a_person_needs() -> None:
