@@ -4,7 +4,8 @@
 follows. When the queue is full the oldest lines go (node/loglines.py says why); when the disk refuses, what was to be
 written goes. Both are counted, and told in the log itself by a DROPPED line, as soon as there is room for one.
 
-A follower has a bounded queue too: a slow reader loses lines, is told how many, and holds up nobody.
+A follower has a bounded queue too: a slow reader loses lines, is told how many, and holds up nobody. Two locks, as the
+first may be held for as long as a disk takes: the event loop's thread only ever takes the second.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from minicdn.core.logline import LogLine, dropped_json, encode_line
 from minicdn.errors import ClientError
-from minicdn.store.logsinks import open_sink
+from minicdn.store.logsinks import FileTail, open_sink
 
 GATHER_SECONDS = 0.05
 BATCH_MAX = 500
@@ -58,6 +59,7 @@ class LogFile:
         self._is_refusing = False
         self._followers: set[Follower] = set()
         self._lock = threading.Lock()
+        self._followers_lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="minicdn-log", daemon=True)
@@ -79,10 +81,14 @@ class LogFile:
 
     def end_follows(self) -> None:
         """Those who follow have seen the last line."""
-        with self._lock:
+        with self._followers_lock:
             followers, self._followers = self._followers, set()
         for follower in followers:
             follower.end()
+
+    def unfollow(self, follower: Follower) -> None:
+        with self._followers_lock:
+            self._followers.discard(follower)
 
     def _put(self, item: Item) -> None:
         if len(self._queue) == self._queue.maxlen:
@@ -93,21 +99,21 @@ class LogFile:
 
     # Blocking, for a thread of the caller's choice
 
-    def tail(self, count: int, follower: Follower | None = None) -> Iterator[bytes]:
-        """The last `count` lines in blocks of bytes; `follower` gets exactly those that come after. Close the iterator.
+    def tail(self, count: int, follower: Follower | None = None) -> FileTail | Generator[bytes, None, None]:
+        """The last `count` lines in blocks of bytes; `follower` gets exactly those that come after. To be closed.
 
         ClientError(503) when too many follow.
         """
         with self._lock:
             if follower is not None:
-                if len(self._followers) >= FOLLOWERS_MAX or self._closing.is_set():
-                    raise ClientError(503, f"{FOLLOWERS_MAX} readers follow the log already, or it is closing")
-                self._followers.add(follower)
+                self._follow(follower)
             return self._sink.tail(count)
 
-    def unfollow(self, follower: Follower) -> None:
-        with self._lock:
-            self._followers.discard(follower)
+    def _follow(self, follower: Follower) -> None:
+        with self._followers_lock:
+            if len(self._followers) >= FOLLOWERS_MAX:
+                raise ClientError(503, f"{FOLLOWERS_MAX} readers follow the log already")
+            self._followers.add(follower)
 
     def close(self, seconds: float) -> bool:
         """Writes what is queued; False when that took longer than `seconds`."""
@@ -154,23 +160,27 @@ class LogFile:
             lines = [encode_line(self._dropped(missing, self.url)), *lines]
         with self._lock:
             done = self._sink.write(lines)
-            for follower in self._followers:
-                follower.feed(lines[:done])
+            self._feed(lines[:done])
+        self._sink.write_through()
         if missing and done:
             self._overflow_told_count, self._refused_told_count = overflow, refused
         lost = len(lines) - done
         self._refused_count += lost - 1 if missing and not done else lost  # the DROPPED line itself is no loss
         self._tell()
 
+    def _feed(self, lines: list[bytes]) -> None:
+        with self._followers_lock:
+            for follower in self._followers:
+                follower.feed(lines)
+
     def _tell(self) -> None:
         """One line when the trouble begins, one when it is over."""
-        error, self._sink.error = self._sink.error, None
+        error = self._sink.error
         if error is not None and not self._is_refusing:
-            self._is_refusing = True
-            self._say(f"the log {self.path} can't be written ({error.strerror or error}): lines are lost and counted until it can")
+            self._say(f"the log {self.path} can't be written ({error.strerror or error}): {self._sink.consequence}")
         elif error is None and self._is_refusing:
-            self._is_refusing = False
             self._say(f"the log {self.path} is written again; lines lost so far: {self.dropped_count}")
+        self._is_refusing = error is not None
 
 
 class Follower:

@@ -1,19 +1,20 @@
-"""Where log lines end up, and how the latest are read again. Called from the log's thread; whoever calls holds its lock.
+"""Where log lines end up, and how the latest are read again. Used under the log's lock, but for `write_through`.
 
 RotatingFile  FILE, and FILE.1 (the youngest) … FILE.n before it. A line is in it whole or not at all: what a full disk let
               through of a line is cut off again, and a half line left by a crash is ended before the next one begins.
 Stream        standard output, a pipe, a device. Can't be read, so a bounded ring of lines stays in memory.
 
-Both have `write(lines)`, which raises OSError, and `tail(count)`, an iterator of bytes that is fixed when it is made: what
-is written later is not in it.
+`write` returns how many lines it took; `error` says why it took fewer, `consequence` what that means. `tail(count)` is fixed
+when it is made: what is written later is not in it. `write_through` does what may block for long.
 """
 
 from __future__ import annotations
 
 import os
-import stat
+import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from minicdn.errors import OperatorError
@@ -30,19 +31,26 @@ def open_sink(path: str, *, file_bytes: int, files_kept: int) -> RotatingFile | 
     if path == "-":
         return Stream(1)
     try:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | _BINARY
-        fd = os.open(path, flags, 0o644)
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            return RotatingFile(Path(path), file_bytes=file_bytes, files_kept=files_kept)
-        os.set_blocking(fd, True)
-        return Stream(fd)
+        if os.path.exists(path) and not os.path.isfile(path):
+            return Stream(_open_special(path))
+        return RotatingFile(Path(path), file_bytes=file_bytes, files_kept=files_kept)
     except OSError as error:
         raise OperatorError(f"the log {path} can't be written ({error.strerror or error}): name another file with --log") from None
 
 
+def _open_special(path: str) -> int:
+    """A pipe, a device. Not waiting: a named pipe that nobody reads is an error, as the folder is that is none of these."""
+    fd = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+    if os.name != "nt":
+        os.set_blocking(fd, True)
+    return fd
+
+
 class RotatingFile:
     """`file_bytes` is a soft bound: a file ends with the block of lines that reaches it."""
+
+    error: OSError | None = None
+    consequence = "lines are lost, and counted, until it can"
 
     def __init__(self, path: Path, *, file_bytes: int, files_kept: int) -> None:
         self._path = path
@@ -54,7 +62,8 @@ class RotatingFile:
         self._open()
 
     def write(self, lines: Sequence[bytes]) -> int:
-        """Appends whole lines; returns how many were written before the disk refused (all of them, when it did not)."""
+        """Appends whole lines; all of them, or those before the disk refused."""
+        self.error = None
         done = 0
         for block in _blocks(lines):
             try:
@@ -66,12 +75,12 @@ class RotatingFile:
             done += len(block)
         return done
 
-    error: OSError | None = None
-    """Why the last write was short."""
+    def write_through(self) -> None:
+        """Nothing: `write` has done it."""
 
-    def tail(self, count: int) -> Iterator[bytes]:
+    def tail(self, count: int) -> FileTail:
         """The last `count` lines, from the rotated files where the newest has fewer."""
-        return _tail(self._open_for_reading(), count)
+        return FileTail(self._open_for_reading(), count)
 
     def close(self) -> None:
         if self._fd is not None:
@@ -148,40 +157,92 @@ class Stream:
     """Written through the descriptor: a buffer of Python's would complain about a broken pipe when the process ends."""
 
     error: OSError | None = None
+    consequence = "only the latest lines are kept, for GET /_log"
 
     def __init__(self, fd: int) -> None:
         self._fd: int | None = fd
         self._ring: deque[bytes] = deque()
         self._ring_bytes = 0
+        self._waiting: list[bytes] = []
 
     def write(self, lines: Sequence[bytes]) -> int:
-        """Always takes all lines into the ring; `error` says when the stream itself has ended."""
+        """The ring takes them all; `write_through` sends them on."""
         for line in lines:
             self._ring.append(line)
             self._ring_bytes += len(line)
         while len(self._ring) > RING_LINES_MAX or self._ring_bytes > RING_BYTES_MAX:
             self._ring_bytes -= len(self._ring.popleft())
-        for block in _blocks(lines):
-            self._write_out(b"".join(block))
+        self._waiting.extend(lines)
         return len(lines)
 
-    def tail(self, count: int) -> Iterator[bytes]:
+    def write_through(self) -> None:
+        """May block for as long as nobody reads the other end. When the other end is gone, it is gone for good."""
+        waiting, self._waiting = self._waiting, []
+        for block in _blocks(waiting):
+            self._send(b"".join(block))
+
+    def tail(self, count: int) -> Generator[bytes, None, None]:
         kept = list(self._ring)
-        return iter(kept[len(kept) - min(count, len(kept)) :])
+        lines = kept[len(kept) - min(count, len(kept)) :]
+        return (b"".join(block) for block in _blocks(lines))
 
     def close(self) -> None:
         if self._fd is not None and self._fd > 2:
             os.close(self._fd)
         self._fd = None
 
-    def _write_out(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         view = memoryview(data)
         while view and self._fd is not None:
             try:
                 view = view[os.write(self._fd, view) :]
+            except BlockingIOError:  # whoever started us gave us a descriptor that does not wait
+                time.sleep(0.05)
             except OSError as error:
                 self.error = error
                 self.close()
+
+
+class FileTail:
+    """Looks for the beginning from behind, block by block, then reads forward; holds one block at a time.
+
+    Takes the descriptors over. `close` may come from another thread than the one that reads.
+    """
+
+    def __init__(self, files: list[tuple[int, int]], count: int) -> None:
+        self._files = files
+        self._blocks = self._read(count)
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        with self._lock:
+            return next(self._blocks)
+
+    def close(self) -> None:
+        with self._lock:
+            self._blocks.close()
+            files, self._files = self._files, []
+            for fd, _ in files:
+                os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _read(self, count: int) -> Generator[bytes, None, None]:
+        parts: list[tuple[int, int, int]] = []
+        for fd, size in self._files:
+            if count <= 0:
+                break
+            start, found = _find_start(fd, size, count)
+            parts.append((fd, start, size))
+            count -= found
+        for fd, start, size in reversed(parts):
+            while start < size and (data := _read_at(fd, start, min(BLOCK_BYTES, size - start))):
+                yield data
+                start += len(data)
 
 
 def _blocks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
@@ -196,28 +257,6 @@ def _blocks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
             block, size = [], 0
     if block:
         yield block
-
-
-def _tail(files: list[tuple[int, int]], count: int) -> Iterator[bytes]:
-    """Looks for the beginning from behind, block by block, then reads forward; holds one block at a time."""
-    try:
-        parts: list[tuple[int, int, int]] = []
-        for fd, size in files:
-            if count <= 0:
-                break
-            start, found = _find_start(fd, size, count)
-            parts.append((fd, start, size))
-            count -= found
-        for fd, start, size in reversed(parts):
-            while start < size:
-                data = _read_at(fd, start, min(BLOCK_BYTES, size - start))
-                if not data:
-                    break
-                yield data
-                start += len(data)
-    finally:
-        for fd, _ in files:
-            os.close(fd)
 
 
 def _find_start(fd: int, size: int, count: int) -> tuple[int, int]:

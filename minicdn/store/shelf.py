@@ -20,7 +20,7 @@ from secrets import token_hex
 from cachetools import LRUCache
 
 from minicdn.core.counters import Counters
-from minicdn.core.freshness import Stored
+from minicdn.core.freshness import Stored, from_wire, to_wire
 from minicdn.core.message import Head
 from minicdn.errors import BrokenBody, CacheFolderUnusable, DiskError
 from minicdn.store.body import Body
@@ -86,8 +86,8 @@ class Shelf:
 
     def _readmit(self, body_path: Path, record: Record) -> None:
         try:
-            stored = Stored.from_wire(record.stored)
-        except (ValueError, TypeError, KeyError):
+            stored = from_wire(record.stored)
+        except ValueError:
             delete_record(body_path)
             body_path.unlink(missing_ok=True)
             return
@@ -151,18 +151,28 @@ class Shelf:
         self._disk_used_bytes -= self._reserved.pop(body, 0)
         body.discard()
 
+    def begin(self, entry: Entry) -> None:
+        """From now on others find the entry and read along. An earlier one of the same variant stays until this one is whole."""
+        self._index(entry)
+
+    def withdraw(self, entry: Entry) -> None:
+        """Others don't find it any more. Idempotent."""
+        self._forget(entry)
+
     def keep(self, entry: Entry) -> None:
-        """Put a whole body's entry on the shelf, in the place of the same variant's earlier one."""
+        """A body that is whole: keep its entry, in the place of the same variant's earlier one."""
         body = entry.body
-        for other in self.find(entry.key):
-            if other.stored is not None and entry.stored is not None and other.stored.selecting == entry.stored.selecting:
+        if entry not in self.find(entry.key):
+            self.drop(body)  # withdrawn meanwhile: a purge, or a body that could not be kept
+            return
+        for other in list(self.find(entry.key)):
+            if other is not entry and not other.body.is_filling and _is_same_variant(other, entry):
                 self.remove(other)
-                break
         if body.medium == "memory":
             self._filling_bytes -= self._filling.pop(body, 0)
             cache = self._hot if entry.is_hot else self._main
             if not cache.admit(entry):
-                return
+                self._forget(entry)
         elif body.medium == "disk" and body.is_kept:
             self._disk_used_bytes -= self._reserved.pop(body, 0)
             entry.disk_cost_bytes = _disk_cost(body.length or 0)
@@ -172,9 +182,8 @@ class Shelf:
             if entry in self._disk:
                 self._persist(entry)
         else:
+            self._forget(entry)
             self.drop(body)
-            return
-        self._index(entry)
 
     def restate(self, entry: Entry, stored: Stored) -> Entry:
         """The same body under a fresher head (a 304, a purge). Returns the entry, changed in place."""
@@ -251,7 +260,7 @@ class Shelf:
     def _index(self, entry: Entry) -> None:
         variants = self._entries.setdefault(entry.key, [])
         variants.append(entry)
-        if len(variants) > VARIANTS_MAX:
+        if len(variants) > VARIANTS_MAX and not variants[0].body.is_filling:
             self.remove(variants[0])
 
     def _forget(self, entry: Entry) -> None:
@@ -275,7 +284,7 @@ class Shelf:
         try:
             if previous is None:
                 await storage.sync()
-            record = Record(entry.key, entry.stored.to_wire(), entry.body.length or 0)
+            record = Record(entry.key, to_wire(entry.stored), entry.body.length or 0)
             await asyncio.to_thread(write_record, storage.path, record)
         except (DiskError, OSError, BrokenBody):
             self._counters.add("disk_errors_count")
@@ -303,6 +312,10 @@ class MemoryCache(LRUCache):  # type: ignore[type-arg]
         entry, cost = super().popitem()
         self._on_evicted(entry)
         return entry, cost
+
+
+def _is_same_variant(one: Entry, other: Entry) -> bool:
+    return one.stored is not None and other.stored is not None and one.stored.selecting == other.stored.selecting
 
 
 def _disk_cost(length: int) -> int:

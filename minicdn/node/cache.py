@@ -1,0 +1,251 @@
+"""The desk: every request for content comes here, and leaves with something to serve.
+
+    find what is stored → decide (core/decide.py) → serve it, or wait for a fill → what to serve
+
+A client's request on a node that doesn't own the key is filled from the owner; a request that another peer forwarded is filled from
+the upstream, whatever this node's own list says: nobody forwards twice, so lists that differ can't make two nodes wait for each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cachetools import TTLCache
+
+from minicdn.core.counters import Counters
+from minicdn.core.decide import Fetch, Refuse, Serve, Validate, decide
+from minicdn.core.freshness import Policy, expire
+from minicdn.core.headers import has
+from minicdn.core.invalidation import invalidated_keys
+from minicdn.core.message import Head, Request
+from minicdn.core.rendezvous import rank
+from minicdn.core.roster import PeerList
+from minicdn.core.vary import choose, selecting
+from minicdn.errors import ClientError, MinicdnError, PeerError, UpstreamError
+from minicdn.node.clock import Clock
+from minicdn.node.fills import Ask, Dock, Fill, FollowingReader, Outcome, may_join
+from minicdn.node.suppliers import Continuation, PeerSupplier, Supply, UpstreamSupplier
+from minicdn.store.body import Body
+from minicdn.store.entry import Entry
+from minicdn.store.shelf import Shelf
+
+OWNERS_TRIED_MAX = 3
+PASS_SECONDS = 60.0
+PASS_KEYS_MAX = 10_000
+VARY_KEYS_MAX = 10_000
+
+
+@dataclass(slots=True)
+class Found:
+    """What to serve, and how it was come by (Cache-Status speaks of it).
+
+    source: memory, disk, peer or upstream. forward: None for a hit, else why it was not one (RFC 9211 §2.2). fill: to be released
+    as soon as a reader is open.
+    """
+
+    entry: Entry
+    source: str
+    forward: str | None = None
+    forward_status: int | None = None
+    is_collapsed: bool = False
+    is_stale: bool = False
+    detail: str = ""
+    fill: Fill | None = None
+
+    def release(self) -> None:
+        """The reader is open, or none is wanted. Idempotent."""
+        fill, self.fill = self.fill, None
+        if fill is not None:
+            fill.release()
+
+
+class Cache:
+    def __init__(self, shelf: Shelf, dock: Dock, clock: Clock, counters: Counters, *, node_id: str, aside_seconds: float) -> None:
+        self._shelf = shelf
+        self._dock = dock
+        self._clock = clock
+        self._counters = counters
+        self._node_id = node_id
+        self._upstream: UpstreamSupplier | None = None
+        self._peers: PeerSupplier | None = None
+        self._aside: TTLCache[str, str] = TTLCache(4096, aside_seconds, timer=clock.monotonic)
+        self._passing: TTLCache[str, bool] = TTLCache(PASS_KEYS_MAX, PASS_SECONDS, timer=clock.monotonic)
+        self._varying: TTLCache[str, tuple[tuple[bytes, bytes], ...]] = TTLCache(VARY_KEYS_MAX, 3600, timer=clock.monotonic)
+        self.policy = Policy()
+        self.origins: frozenset[str] = frozenset()
+        self.peer_list = PeerList()
+
+    def connect(self, upstream: UpstreamSupplier | None, peers: PeerSupplier) -> None:
+        """Who to ask; the upstream may become known later than the node starts."""
+        self._upstream, self._peers = upstream, peers
+
+    def find_fresh(self, request: Request) -> Found | None:
+        """A hit that needs no waiting, or None."""
+        entry = self._choose(request)
+        plan = decide(request, entry.stored if entry is not None else None, self._clock.wall(), self.policy)
+        if entry is None or not isinstance(plan, Serve):
+            return None
+        return self._hit(request, entry, plan, is_forwarded=False)
+
+    async def find(self, request: Request, *, is_forwarded: bool = False) -> Found:
+        """Something to serve for a GET or HEAD. Raises ClientError (what was asked can't be had) or UpstreamError."""
+        entry = self._choose(request)
+        plan = decide(request, entry.stored if entry is not None else None, self._clock.wall(), self.policy)
+        match plan:
+            case Serve() if entry is not None:
+                return self._hit(request, entry, plan, is_forwarded=is_forwarded)
+            case Refuse() if is_forwarded or not self._owners(request.key):
+                raise ClientError(plan.status, plan.reason)
+            case Validate():
+                return await self._fill(request, entry, plan.fwd, is_forwarded=is_forwarded)
+            case Fetch():
+                forward = "vary-miss" if entry is None and self._shelf.find(request.key) else plan.fwd
+                return await self._fill(request, entry, forward, is_forwarded=is_forwarded)
+            case _:
+                return await self._fill(request, entry, "request", is_forwarded=is_forwarded)
+
+    def open(self, body: Body, start: int, end: int | None) -> FollowingReader:
+        """A reader that keeps the body's fill going while it is open."""
+        return FollowingReader(self._dock, body, body.open(start, end))
+
+    def note_answer(self, request: Request, head: Head) -> None:
+        """An unsafe method went through: what it may have changed is stale from now on (RFC 9111 §4.4)."""
+        for key in invalidated_keys(request, head, self.origins):
+            self.mark_stale(key)
+
+    def mark_stale(self, key: str) -> int:
+        """Nothing stored of the key is fresh any more; the bytes stay, for validation. Returns how many entries that were."""
+        now, count = self._clock.wall(), 0
+        for entry in list(self._shelf.find(key)):
+            if entry.stored is not None:
+                self._shelf.restate(entry, expire(entry.stored, now))
+                count += 1
+        return count
+
+    def _choose(self, request: Request) -> Entry | None:
+        entries = self._shelf.find(request.key)
+        if not entries:
+            return None
+        candidates = [entry for entry in entries if entry.stored is not None]
+        index = choose(request.fields, [entry.stored for entry in candidates])  # type: ignore[misc]
+        return candidates[index] if index is not None else None
+
+    def _hit(self, request: Request, entry: Entry, plan: Serve, *, is_forwarded: bool) -> Found:
+        if plan.refresh:
+            self._refresh(request, entry, is_forwarded=is_forwarded)
+        fill = self._dock.fill_of(entry.body)
+        if fill is not None:
+            self._counters.add("joins_count")
+            return Found(entry, "upstream" if fill.is_hot is False else "peer", forward="miss", is_collapsed=True, detail=plan.detail)
+        self._counters.add("stale_count" if plan.stale else "hits_count")
+        self._shelf.touch(entry, self._clock.monotonic())
+        return Found(entry, entry.body.medium, is_stale=plan.stale, detail=plan.detail)
+
+    async def _fill(self, request: Request, held: Entry | None, forward: str, *, is_forwarded: bool) -> Found:
+        """Join the fill under way, or start one; a second and third turn where somebody else's answer can't be ours."""
+        for _ in range(3):
+            flight = self._flight(request, is_forwarded=is_forwarded)
+            fill = self._dock.find(flight) if flight is not None else None
+            is_collapsed = fill is not None
+            if fill is None:
+                fill = self._start(request, held, flight, is_forwarded=is_forwarded)
+                self._counters.add("misses_count")
+            else:
+                self._counters.add("joins_count")
+            outcome = await fill.wait_outcome()
+            if is_collapsed and not may_join(request, outcome):
+                fill.release()
+                if outcome.is_private:
+                    flight = None
+                    self._passing[request.key] = True
+                continue
+            return self._found(request, fill, outcome, forward, is_collapsed=is_collapsed)
+        fill = self._start(request, held, None, is_forwarded=is_forwarded)
+        return self._found(request, fill, await fill.wait_outcome(), forward, is_collapsed=False)
+
+    def _found(self, request: Request, fill: Fill, outcome: Outcome, forward: str, *, is_collapsed: bool) -> Found:
+        entry = outcome.entry
+        if entry is None:
+            fill.release()
+            assert outcome.error is not None
+            raise _again(outcome.error)
+        if outcome.is_stale:
+            self._counters.add("stale_count")
+        if outcome.is_private and outcome.source == "upstream" and entry.stored is None and not _asks_in_private(request):
+            self._passing[request.key] = True
+        if entry.stored is not None and entry.stored.selecting:
+            self._varying[request.key] = tuple((name, b"") for name, _ in entry.stored.selecting)
+        return Found(
+            entry,
+            outcome.source,
+            forward=forward,
+            forward_status=outcome.status or None,
+            is_collapsed=is_collapsed,
+            is_stale=outcome.is_stale,
+            detail=outcome.detail,
+            fill=fill,
+        )
+
+    def _refresh(self, request: Request, entry: Entry, *, is_forwarded: bool) -> None:
+        flight = self._flight(request, is_forwarded=is_forwarded)
+        if flight is not None and self._dock.find(flight) is None:
+            self._start(request, entry, flight, is_forwarded=is_forwarded, is_wanted=True)
+
+    def _start(self, request: Request, held: Entry | None, flight: object | None, *, is_forwarded: bool, is_wanted: bool = False) -> Fill:
+        suppliers = self._suppliers(request.key, is_forwarded=is_forwarded)
+        is_hot = len(suppliers) > 1
+        return self._dock.start(request, held, suppliers, flight=flight, is_wanted=is_wanted, is_hot=is_hot)
+
+    def _flight(self, request: Request, *, is_forwarded: bool) -> object | None:
+        """By what others join: the key, and the request's values of the fields that this key is known to vary by. A forwarded request
+        has a flight of its own kind: it must not wait for a fill that may itself wait for the forwarder."""
+        if request.key in self._passing or _asks_in_private(request):
+            return None
+        names = self._varying.get(request.key)
+        variant = selecting(request.fields, ((b"vary", b", ".join(name for name, _ in names)),)) if names else None
+        asks_owner = not is_forwarded and bool(self._owners(request.key))
+        return (request.method, request.key, variant, asks_owner)
+
+    def _owners(self, key: str) -> list[str]:
+        """URLs of those to ask before the upstream, nearest first; empty where that is this node itself."""
+        owners = []
+        for member in rank(key, self.peer_list.members, OWNERS_TRIED_MAX):
+            if member.id == self._node_id:
+                break
+            if member.url not in self._aside:
+                owners.append(member.url)
+        return owners
+
+    def _suppliers(self, key: str, *, is_forwarded: bool) -> list[Ask]:
+        owners = [] if is_forwarded or key in self._passing else self._owners(key)
+        return [*(self._asking_peer(url) for url in owners), self._ask_upstream]
+
+    async def _ask_upstream(self, request: Request, held: Entry | None, go_on: Continuation | None) -> Supply:
+        if self._upstream is None:
+            raise UpstreamError("the upstream is not known yet: this node has not reached its manager")
+        return await self._upstream.ask(request, held, go_on)
+
+    def _asking_peer(self, url: str) -> Ask:
+        async def ask(request: Request, held: Entry | None, go_on: Continuation | None) -> Supply:
+            assert self._peers is not None
+            try:
+                return await self._peers.ask(url, request, held, go_on)
+            except PeerError as error:
+                self._aside[url] = str(error)
+                raise
+
+        return ask
+
+
+def _asks_in_private(request: Request) -> bool:
+    """Nobody else's request may be answered with the answer to this one before its head is seen (RFC 9111 §3.5)."""
+    return has(request.fields, b"authorization")
+
+
+def _again(error: MinicdnError) -> MinicdnError:
+    """The same error for each who waits: one exception object raised in many tasks would grow a traceback of them all."""
+    if isinstance(error, ClientError):
+        return ClientError(error.status, error.reason)
+    if isinstance(error, UpstreamError):
+        return UpstreamError(str(error), timed_out=error.timed_out)
+    return UpstreamError(str(error))

@@ -1,0 +1,121 @@
+"""From what was found to what is said: status, field lines and which bytes of the body, for this client's conditions and ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from minicdn.core.cachestatus import add_cache_status, cache_status
+from minicdn.core.conditional import evaluate, if_range_matches, not_modified_fields
+from minicdn.core.freshness import remaining_seconds, served_fields
+from minicdn.core.headers import first, without
+from minicdn.core.message import Request
+from minicdn.core.ranges import (
+    Unsatisfiable,
+    closing,
+    content_range,
+    multipart_length,
+    parse_range,
+    part_head,
+    unsatisfied_range,
+)
+from minicdn.core.via import add_via
+from minicdn.node.cache import Found
+
+OWN_LENGTH = frozenset((b"content-length",))
+PART_FIELDS = frozenset((b"content-length", b"content-type"))
+
+
+@dataclass(slots=True)
+class Part:
+    """Bytes to send before, then [start, end) of the body; end None: to its end."""
+
+    before: bytes
+    start: int
+    end: int | None
+
+
+@dataclass(slots=True)
+class Delivery:
+    """parts: in order, followed by `after`. length: of all that is sent as content, None when not known."""
+
+    status: int
+    fields: list[tuple[bytes, bytes]]
+    parts: list[Part] = field(default_factory=list)
+    after: bytes = b""
+    length: int | None = 0
+
+
+def deliver(request: Request, found: Found, now: float, *, name: str, boundary: str) -> Delivery:
+    """name: this node's pseudonym in Via and Cache-Status. boundary: for several ranges at once; must not occur in the body."""
+    head, stored = found.entry.head, found.entry.stored
+    fields = served_fields(stored, now, validated=found.forward is not None) if stored is not None else list(head.fields)
+    fields = _with_origin(fields, found, now, name)
+    if stored is not None:
+        precondition = evaluate(request, head, now)
+        if precondition is not None:
+            return Delivery(precondition, not_modified_fields(fields) if precondition == 304 else without(fields, PART_FIELDS))
+    if request.method == "HEAD":
+        return _head_only(request, found, fields)
+    return _ranged(request, found, fields, boundary) or _whole(found, without(fields, OWN_LENGTH))
+
+
+def _with_origin(fields: list[tuple[bytes, bytes]], found: Found, now: float, name: str) -> list[tuple[bytes, bytes]]:
+    """Who handled it, and where it came from: Via, Cache-Status, and X-Cache for those who grep."""
+    stored = found.entry.stored
+    is_hit = found.forward is None
+    member = cache_status(
+        name,
+        hit=is_hit,
+        fwd=found.forward,
+        fwd_status=found.forward_status,
+        ttl=remaining_seconds(stored, now) if stored is not None else None,
+        stored=stored is not None and found.entry.body.is_kept,
+        collapsed=found.is_collapsed,
+        detail=found.detail or found.source,
+    )
+    word = ("STALE" if found.is_stale else "HIT") if is_hit else ("STALE" if found.is_stale else "MISS")
+    return [*add_cache_status(add_via(fields, name), member), (b"X-Cache", f"{word} from {name} ({found.source})".encode())]
+
+
+def _head_only(request: Request, found: Found, fields: list[tuple[bytes, bytes]]) -> Delivery:
+    length = found.entry.body.length
+    if first(fields, b"content-length") is None and length is not None and found.entry.body.is_whole and found.source in ("memory", "disk"):
+        fields.append((b"Content-Length", str(length).encode()))
+    return Delivery(found.entry.head.status, fields)
+
+
+def _whole(found: Found, fields: list[tuple[bytes, bytes]]) -> Delivery:
+    status, length = found.entry.head.status, found.entry.body.length
+    if length is not None and status not in (204, 304):
+        fields.append((b"Content-Length", str(length).encode()))
+    return Delivery(status, fields, [Part(b"", 0, None)], length=length)
+
+
+def _ranged(request: Request, found: Found, fields: list[tuple[bytes, bytes]], boundary: str) -> Delivery | None:
+    """None: the whole is the answer."""
+    length, head = found.entry.body.length, found.entry.head
+    asked = first(request.fields, b"range")
+    if asked is None or length is None or head.status != 200 or not if_range_matches(request, head):
+        return None
+    spans = parse_range(asked, length)
+    if spans is None:
+        return None
+    kept = without(fields, OWN_LENGTH)
+    if isinstance(spans, Unsatisfiable):
+        kept = without(kept, PART_FIELDS)
+        return Delivery(416, [*kept, (b"Content-Range", unsatisfied_range(length)), (b"Content-Length", b"0")])
+    if len(spans) == 1:
+        start, end = spans[0]
+        sized = [(b"Content-Range", content_range(start, end, length)), (b"Content-Length", str(end - start).encode())]
+        return Delivery(206, [*kept, *sized], [Part(b"", start, end)], length=end - start)
+    return _multipart(found, spans, length, kept, boundary)
+
+
+def _multipart(found: Found, spans: list[tuple[int, int]], length: int, fields: list[tuple[bytes, bytes]], boundary: str) -> Delivery:
+    mark = boundary.encode()
+    content_type = first(found.entry.head.fields, b"content-type")
+    total = multipart_length(mark, content_type, spans, length)
+    fields = without(fields, PART_FIELDS)
+    fields += [(b"Content-Type", b"multipart/byteranges; boundary=" + mark), (b"Content-Length", str(total).encode())]
+    parts = [Part(part_head(mark, content_type, start, end, length), start, end) for start, end in spans]
+    return Delivery(206, fields, parts, after=closing(mark), length=total)

@@ -1,0 +1,57 @@
+"""Where a request goes: peers' questions, control under /_…, or content. One `if` each."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from minicdn.errors import ClientError
+from minicdn.web.content import Content, Receive, Scope, Send, parse_request
+from minicdn.web.control import control_app
+from minicdn.web.protocol import target_of
+from minicdn.web.rpc import PeerDoor
+from minicdn.web.status import text_fields
+
+
+def build_app(role: Any, rng: random.Random | None = None) -> Any:
+    """The whole web of a node. role: a Manager or a Peer; rng: for the choice of a peer to redirect to."""
+    content, peers, control = Content(role.node), PeerDoor(role.node), control_app(role)
+    choose = getattr(role, "choose_peer", None)
+    dice = rng or random.Random()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path = scope["raw_path"]
+        if path.startswith(b"/_"):
+            await (peers if path == b"/_rpc/get" else control)(scope, receive, send)
+            return
+        if choose is not None and scope["method"] in ("GET", "HEAD"):
+            member = choose(dice)
+            if member is not None:
+                await _redirect(role, scope, send, member.url)
+                return
+        await content(scope, receive, send)
+
+    return app
+
+
+async def _redirect(role: Any, scope: Scope, send: Send, url: str) -> None:
+    """302 to the same path and query, byte for byte, at a peer."""
+    try:
+        parse_request(scope)
+    except ClientError as error:
+        await _say(send, error.status, error.reason, [])
+        return
+    target = target_of(scope)
+    if not target.startswith(b"/"):
+        target = b"/" + target.split(b"://", 1)[1].partition(b"/")[2]
+    role.node.counters.add("redirects_count")
+    location = url.encode() + target
+    await _say(send, 302, "this file is served by a peer", [(b"location", location)])
+
+
+async def _say(send: Send, status: int, reason: str, more: list[tuple[bytes, bytes]]) -> None:
+    text = (reason + "\n").encode("utf-8", "replace")
+    await send({"type": "http.response.start", "status": status, "headers": [*text_fields(status, len(text)), *more]})
+    await send({"type": "http.response.body", "body": text, "more_body": False})

@@ -1,0 +1,291 @@
+"""The content door: plain ASGI. What is asked is parsed, what the desk found is sent, and a line is logged; no rule lives here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from secrets import token_hex
+from typing import Any
+
+from minicdn.core.headers import end_to_end, first, has
+from minicdn.core.logline import LogLine, parse_header_data
+from minicdn.core.message import Request
+from minicdn.core.target import parse_target, split_absolute
+from minicdn.core.via import add_via
+from minicdn.errors import BrokenBody, ClientError, MinicdnError
+from minicdn.node.cache import Found
+from minicdn.node.delivery import Delivery, Part, deliver
+from minicdn.node.node import Node
+from minicdn.web.protocol import Connection, target_of
+from minicdn.web.status import status_of, text_fields
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class ClientGone(Exception):
+    """Nobody is left to send to."""
+
+
+class Content:
+    """Serves content from a node, to one client at a time per call."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._name = f"minicdn-{node.id}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, from its head to its log line."""
+        response = Response(self._node, scope, receive, send)
+        try:
+            await self._answer(response)
+        except MinicdnError as error:
+            await response.refuse(*status_of(error))
+        except ClientGone:
+            pass
+        finally:
+            response.log()
+
+    async def _answer(self, response: Response) -> None:
+        request = response.request = parse_request(response.scope)
+        if request.method not in ("GET", "HEAD"):
+            await self._pass(response, request)
+            return
+        found = self._node.cache.find_fresh(request)
+        if found is not None and found.entry.body.is_whole:
+            await self._send(response, request, found)
+            return
+        async with _watching(response.receive):
+            if found is None:
+                found = await self._node.cache.find(request)
+            await self._send(response, request, found)
+
+    async def _send(self, response: Response, request: Request, found: Found) -> None:
+        try:
+            response.source = found.source
+            now = self._node.clock.wall()
+            delivery = deliver(request, found, now, name=self._name, boundary=token_hex(16))
+            if not delivery.parts:
+                found.release()
+                await response.start(delivery.status, delivery.fields, 0)
+                await response.end()
+                return
+            await self._send_parts(response, found, delivery)
+        finally:
+            found.release()
+
+    async def _send_parts(self, response: Response, found: Found, delivery: Delivery) -> None:
+        body = found.entry.body
+        if len(delivery.parts) == 1 and not delivery.after and delivery.parts[0].end is None and delivery.parts[0].start == 0:
+            whole = body.read_whole()
+            if whole is not None:
+                found.release()
+                await response.start(delivery.status, delivery.fields, delivery.length)
+                await response.end(whole)
+                return
+        # Opened before anything is awaited, so that the fill sees us.
+        readers = [(part, self._node.cache.open(body, part.start, part.end)) for part in delivery.parts]
+        found.release()
+        try:
+            await response.start(delivery.status, delivery.fields, delivery.length)
+            for part, reader in readers:
+                await _send_part(response, part, reader)
+            await response.end(delivery.after)
+        except BrokenBody as error:
+            response.cut(str(error))
+        finally:
+            for _, reader in readers:
+                reader.close()
+
+    async def _pass(self, response: Response, request: Request) -> None:
+        """Other methods go through, bodies streamed both ways; a success makes what is stored here stale (RFC 9111 §4.4)."""
+        node = self._node
+        if request.method == "CONNECT":
+            raise ClientError(405, "this is no forward proxy")
+        if node.upstream is None:
+            raise ClientError(503, "the upstream is not known yet: this node has not reached its manager")
+        node.counters.add("passes_count")
+        node.counters.add("upstream_requests_count")
+        has_content = has(request.fields, b"content-length") or has(request.fields, b"transfer-encoding")
+        fields = [line for line in end_to_end(request.fields) if line[0] not in (b"expect", b"host") and not line[0].startswith(b"x-minicdn-")]
+        content = _uploaded(response.receive) if has_content else None
+        response.source = "upstream"
+        answer = await node.upstream.send(request.method, request.key, add_via(fields, self._name), content)
+        try:
+            node.cache.note_answer(request, answer.head)
+            lines = add_via(answer.head.fields, self._name)
+            await response.start(answer.head.status, lines, answer.length)
+            async for chunk in answer.chunks():
+                node.counters.add("upstream_received_bytes", len(chunk))
+                await response.send_body(chunk)
+            await response.end()
+        except MinicdnError as error:
+            if not response.is_started:
+                raise
+            response.cut(str(error))
+        finally:
+            await answer.close()
+
+
+async def _send_part(response: Response, part: Part, reader: Any) -> None:
+    if part.before:
+        await response.send_body(part.before)
+    while chunk := await reader.next():
+        await response.send_body(chunk)
+    if part.end is not None and reader.position < part.end:
+        raise BrokenBody("the body is shorter than it was said to be")
+
+
+async def _uploaded(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        if message["body"]:
+            yield message["body"]
+        if not message.get("more_body"):
+            return
+
+
+class _watching:
+    """Within the block, a client that disconnects ends it with ClientGone: nobody waits or reads for one who has left."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._is_gone = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._is_gone = True
+        self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._watcher.cancel()
+        if self._is_gone and kind is not None and issubclass(kind, asyncio.CancelledError):
+            self._task.uncancel()
+            raise ClientGone from None
+
+
+def parse_request(scope: Scope) -> Request:
+    """Raises ClientError for a target that is none of ours."""
+    target = target_of(scope)
+    fields = scope["headers"]
+    method = scope["method"]
+    if not target.startswith(b"/"):
+        target = _origin_form(target, fields, method)
+    key = parse_target(target)
+    if key.startswith("/_"):
+        raise ClientError(404, "paths that begin with /_ belong to minicdn itself")
+    return Request(method, target, key, fields)
+
+
+def _origin_form(target: bytes, fields: Any, method: str) -> bytes:
+    if method == "CONNECT":
+        raise ClientError(405, "this is no forward proxy")
+    absolute = split_absolute(target)
+    if absolute is None:
+        raise ClientError(400, "the request target is no path")
+    _, authority, origin_form = absolute
+    if authority.lower().encode() != (first(fields, b"host") or b"").lower():
+        raise ClientError(421, "this is no proxy for other hosts")
+    return origin_form
+
+
+class Response:
+    """One response on its way out: what was sent, for the log and the counters, and the deadline of a client that takes nothing."""
+
+    def __init__(self, node: Node, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.request: Request | None = None
+        self.source = "none"
+        self.is_started = False
+        self._node = node
+        self._send = send
+        self._connection: Connection | None = scope.get("minicdn.connection")
+        self._begun_at = node.clock.monotonic()
+        self._status = 0
+        self._sent_bytes = 0
+        self._is_complete = False
+        self._ends_with_close = False
+
+    async def start(self, status: int, fields: Any, length: int | None) -> None:
+        self.is_started = True
+        self._status = status
+        has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
+        if has_body and length is None and self.scope["http_version"] == "1.0" and self._connection is not None:
+            self._ends_with_close = True
+            self._connection.end_with_close()
+        await self._send({"type": "http.response.start", "status": status, "headers": fields})
+
+    async def send_body(self, chunk: bytes) -> None:
+        """Waits while the client is slow; raises ClientGone when it takes nothing for too long."""
+        try:
+            async with asyncio.timeout(self._node.settings.client_stall_seconds):
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except TimeoutError:
+            self.cut("the client took nothing for too long")
+            raise ClientGone from None
+        self._sent_bytes += len(chunk)
+
+    async def end(self, chunk: bytes = b"") -> None:
+        if self._ends_with_close and self._connection is not None:
+            if chunk:
+                await self.send_body(chunk)
+            self._connection.ended()
+            chunk = b""
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": False})
+        if self.scope["method"] != "HEAD":
+            self._sent_bytes += len(chunk)
+        self._is_complete = True
+
+    def cut(self, reason: str) -> None:
+        """The client must see that this is not the end."""
+        if self._connection is not None:
+            self._connection.cut()
+        else:
+            raise ClientGone(reason)
+
+    async def refuse(self, status: int, reason: str) -> None:
+        """An answer of our own."""
+        if self.is_started:
+            self.cut(reason)
+            return
+        text = (reason + "\n").encode("utf-8", "replace")
+        await self.start(status, text_fields(status, len(text)), len(text))
+        await self.end(text)
+
+    def log(self) -> None:
+        node, fields = self._node, self.scope["headers"]
+        counters = node.counters
+        counters.add("requests_count")
+        if self._status >= 400:
+            counters.add("responses_5xx_count" if self._status >= 500 else "responses_4xx_count")
+        if self.source != "none":
+            counters.add(f"bytes_{self.source}", self._sent_bytes)
+        if node.on_log is None:
+            return
+        client = self.scope.get("client") or ("", 0)
+        node.on_log(
+            LogLine(
+                key=self.request.key if self.request is not None else target_of(self.scope).decode("latin-1"),
+                remote_addr=f"{client[0]}:{client[1]}" if ":" not in client[0] else f"[{client[0]}]:{client[1]}",
+                user_agent=(first(fields, b"user-agent") or b"").decode("utf-8", "replace"),
+                success=self._is_complete and self._status < 400,
+                header_data=parse_header_data(first(fields, b"x-minicdn-data"), first(fields, b"x-minicdn-type")),
+                method=self.scope["method"],
+                status=self._status,
+                bytes=self._sent_bytes,
+                source=self.source,
+                duration_seconds=node.clock.monotonic() - self._begun_at,
+                timestamp=int(node.clock.wall()),
+            )
+        )

@@ -1,0 +1,132 @@
+"""The door for other peers: what is here of a key, or is fetched for them from the upstream, head first and bytes as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from minicdn.core.conditional import strong_validator
+from minicdn.core.freshness import current_age, to_wire
+from minicdn.core.message import Request
+from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
+from minicdn.node.cache import Found
+from minicdn.node.node import Node
+from minicdn.node.suppliers import held_tag
+from minicdn.web.content import ClientGone, Receive, Scope, Send, _watching
+from minicdn.web.status import text_fields
+from minicdn.wire.codec import decode, encode
+from minicdn.wire.fetch import FetchAnswer, FetchRequest
+
+REQUEST_BYTES_MAX = 256 * 1024
+
+
+class PeerDoor:
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if scope["method"] != "POST":
+                raise ClientError(405, "peers ask with POST")
+            fetch = FetchRequest.from_wire(decode(await _read(receive)))
+        except ClientError as error:
+            await _refuse(send, error)
+            return
+        try:
+            async with _watching(receive):
+                await self._answer(scope, send, fetch)
+        except ClientGone:
+            pass
+
+    async def _answer(self, scope: Scope, send: Send, fetch: FetchRequest) -> None:
+        request = Request(fetch.method, fetch.key.encode(), fetch.key, fetch.fields)
+        try:
+            found = await self._node.cache.find(request, is_forwarded=True)
+        except MinicdnError as error:
+            await self._send_head(send, _no(error), 0)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        try:
+            await self._send_found(scope, send, fetch, found)
+        finally:
+            found.release()
+
+    async def _send_found(self, scope: Scope, send: Send, fetch: FetchRequest, found: Found) -> None:
+        answer = self._describe(fetch, found)
+        body = found.entry.body
+        if fetch.method == "HEAD" or answer.kind == "unchanged":
+            found.release()
+            await self._send_head(send, answer, 0)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        reader = self._node.cache.open(body, answer.offset, None)
+        found.release()
+        try:
+            await self._send_head(send, answer, None if body.length is None else body.length - answer.offset)
+            while chunk := await reader.next():
+                await self._send_chunk(send, chunk)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except (BrokenBody, TimeoutError):
+            scope["minicdn.connection"].cut()
+        finally:
+            reader.close()
+
+    async def _send_chunk(self, send: Send, chunk: bytes) -> None:
+        async with asyncio.timeout(self._node.settings.client_stall_seconds):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._node.counters.add("peer_sent_bytes", len(chunk))
+
+    def _describe(self, fetch: FetchRequest, found: Found) -> FetchAnswer:
+        entry, stored = found.entry, found.entry.stored
+        kind = "pass" if stored is None else "answered" if entry.head.status >= 400 else "found"
+        if fetch.held is not None and fetch.method == "GET" and kind == "found" and held_tag(stored) == fetch.held:
+            kind = "unchanged"
+        goes_on = fetch.offset > 0 and fetch.validator is not None and strong_validator(entry.head) == fetch.validator
+        return FetchAnswer(
+            kind=kind,
+            status=entry.head.status,
+            fields=entry.head.fields,
+            stored=to_wire(stored) if stored is not None else None,
+            age_seconds=current_age(stored, self._node.clock.wall()) if stored is not None else 0.0,
+            length=entry.body.length if fetch.method == "GET" else 0,
+            offset=fetch.offset if goes_on else 0,
+            source=found.source,
+            detail=found.forward or "hit",
+        )
+
+    async def _send_head(self, send: Send, answer: FetchAnswer, length: int | None) -> None:
+        head = encode(answer.to_wire())
+        fields: list[tuple[bytes, bytes]] = [
+            (b"content-type", b"application/x-minicdn"),
+            (b"x-minicdn-head", str(len(head)).encode()),
+        ]
+        if length is not None:
+            fields.append((b"content-length", str(len(head) + length).encode()))
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": head, "more_body": True})
+
+
+def _no(error: MinicdnError) -> FetchAnswer:
+    """The owner's no is an answer too."""
+    if isinstance(error, ClientError):
+        return FetchAnswer("refused", status=error.status, detail=error.reason)
+    return FetchAnswer("failed", detail=str(error), timed_out=isinstance(error, UpstreamError) and error.timed_out)
+
+
+async def _read(receive: Receive) -> bytes:
+    collected = bytearray()
+    while True:
+        message: dict[str, Any] = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientError(400, "the message ended early")
+        collected += message["body"]
+        if len(collected) > REQUEST_BYTES_MAX:
+            raise ClientError(413, "the message is too long")
+        if not message.get("more_body"):
+            return bytes(collected)
+
+
+async def _refuse(send: Send, error: ClientError) -> None:
+    text = (error.reason + "\n").encode()
+    await send({"type": "http.response.start", "status": error.status, "headers": text_fields(error.status, len(text))})
+    await send({"type": "http.response.body", "body": text, "more_body": False})

@@ -1,0 +1,30 @@
+"""Error to status, in one place."""
+
+from __future__ import annotations
+
+from minicdn.errors import ClientError, UpstreamError
+
+Fields = list[tuple[bytes, bytes]]
+
+
+def status_of(error: Exception) -> tuple[int, str]:
+    """The status that tells the client who must act, and the reason as one line."""
+    match error:
+        case ClientError():
+            return error.status, error.reason
+        case UpstreamError():
+            return (504 if error.timed_out else 502), str(error)
+        case _:
+            return 500, f"internal error: {type(error).__name__}"
+
+
+def text_fields(status: int, length: int) -> Fields:
+    """Of an answer of our own: text, not to be kept."""
+    fields = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(length).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    if status == 503:
+        fields.append((b"retry-after", b"1"))
+    return fields
