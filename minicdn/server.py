@@ -26,8 +26,8 @@ from minicdn.closing import Closing, Stage, exit_within
 from minicdn.console import Console
 from minicdn.errors import COLD_EXIT_CODE
 
-LEAVE_SECONDS = 3.0
-"""How long the manager may take to hear that we leave. If it can't hear, it notices by our silence."""
+LEAVE_SECONDS = 4.0
+"""For the role to leave its list; it has a shorter deadline of its own. A manager that can't be told notices by our silence."""
 LINGER_SECONDS = 1.0
 """Clients redirected just before we left arrive within this time, and are served."""
 STOP_SECONDS = 5.0
@@ -124,7 +124,7 @@ class NodeServer(uvicorn.Server):
         asked = asyncio.ensure_future(self._closing.wait_for(Stage.COLD))
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
-        return serving.done()
+        return self._closing.stage < Stage.COLD
 
     # What uvicorn calls, in this order
 
