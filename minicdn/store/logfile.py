@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 from minicdn.core.logline import LogLine, dropped_json, encode_line
 from minicdn.errors import ClientError
-from minicdn.store.logsinks import FileTail, open_sink
+from minicdn.store.logsinks import Tail, open_sink
 
 GATHER_SECONDS = 0.05
 BATCH_MAX = 500
@@ -58,6 +58,7 @@ class LogFile:
         self._refused_told_count = 0
         self._is_refusing = False
         self._followers: set[Follower] = set()
+        self._is_over = False
         self._lock = threading.Lock()
         self._followers_lock = threading.Lock()
         self._wake = threading.Event()
@@ -82,12 +83,13 @@ class LogFile:
     def end_follows(self) -> None:
         """Those who follow have seen the last line."""
         with self._followers_lock:
-            followers, self._followers = self._followers, set()
+            followers, self._followers, self._is_over = self._followers, set(), True
         for follower in followers:
             follower.end()
 
     def unfollow(self, follower: Follower) -> None:
         with self._followers_lock:
+            follower.is_gone = True
             self._followers.discard(follower)
 
     def _put(self, item: Item) -> None:
@@ -99,7 +101,7 @@ class LogFile:
 
     # Blocking, for a thread of the caller's choice
 
-    def tail(self, count: int, follower: Follower | None = None) -> FileTail | Generator[bytes, None, None]:
+    def tail(self, count: int, follower: Follower | None = None) -> Tail:
         """The last `count` lines in blocks of bytes; `follower` gets exactly those that come after. To be closed.
 
         ClientError(503) when too many follow.
@@ -111,9 +113,13 @@ class LogFile:
 
     def _follow(self, follower: Follower) -> None:
         with self._followers_lock:
+            if self._is_over:
+                follower.end()
+                return
             if len(self._followers) >= FOLLOWERS_MAX:
                 raise ClientError(503, f"{FOLLOWERS_MAX} readers follow the log already")
-            self._followers.add(follower)
+            if not follower.is_gone:  # while it waited for a thread
+                self._followers.add(follower)
 
     def close(self, seconds: float) -> bool:
         """Writes what is queued; False when that took longer than `seconds`."""
@@ -160,7 +166,8 @@ class LogFile:
             lines = [encode_line(self._dropped(missing, self.url)), *lines]
         with self._lock:
             done = self._sink.write(lines)
-            self._feed(lines[:done])
+            if done:
+                self._feed(lines[:done])
         self._sink.write_through()
         if missing and done:
             self._overflow_told_count, self._refused_told_count = overflow, refused
@@ -185,6 +192,8 @@ class LogFile:
 
 class Follower:
     """A reader of what comes, on the event loop that makes it. `feed` and `end` may be called from any thread."""
+
+    is_gone = False
 
     def __init__(self, *, lines_max: int = FOLLOWER_LINES_MAX) -> None:
         self._loop = asyncio.get_running_loop()

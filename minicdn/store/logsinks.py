@@ -78,9 +78,10 @@ class RotatingFile:
     def write_through(self) -> None:
         """Nothing: `write` has done it."""
 
-    def tail(self, count: int) -> FileTail:
+    def tail(self, count: int) -> Tail:
         """The last `count` lines, from the rotated files where the newest has fewer."""
-        return FileTail(self._open_for_reading(), count)
+        files = self._open_for_reading()
+        return Tail(_file_blocks(files, count), [fd for fd, _ in files])
 
     def close(self) -> None:
         if self._fd is not None:
@@ -181,10 +182,10 @@ class Stream:
         for block in _blocks(waiting):
             self._send(b"".join(block))
 
-    def tail(self, count: int) -> Generator[bytes, None, None]:
+    def tail(self, count: int) -> Tail:
         kept = list(self._ring)
         lines = kept[len(kept) - min(count, len(kept)) :]
-        return (b"".join(block) for block in _blocks(lines))
+        return Tail(b"".join(block) for block in _blocks(lines))
 
     def close(self) -> None:
         if self._fd is not None and self._fd > 2:
@@ -203,15 +204,12 @@ class Stream:
                 self.close()
 
 
-class FileTail:
-    """Looks for the beginning from behind, block by block, then reads forward; holds one block at a time.
+class Tail:
+    """An iterator of blocks of bytes, and the descriptors that it reads. `close` may come from another thread than `next`."""
 
-    Takes the descriptors over. `close` may come from another thread than the one that reads.
-    """
-
-    def __init__(self, files: list[tuple[int, int]], count: int) -> None:
-        self._files = files
-        self._blocks = self._read(count)
+    def __init__(self, blocks: Generator[bytes, None, None], fds: Sequence[int] = ()) -> None:
+        self._blocks = blocks
+        self._fds = fds
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -224,25 +222,27 @@ class FileTail:
     def close(self) -> None:
         with self._lock:
             self._blocks.close()
-            files, self._files = self._files, []
-            for fd, _ in files:
+            fds, self._fds = self._fds, ()
+            for fd in fds:
                 os.close(fd)
 
     def __del__(self) -> None:
         self.close()
 
-    def _read(self, count: int) -> Generator[bytes, None, None]:
-        parts: list[tuple[int, int, int]] = []
-        for fd, size in self._files:
-            if count <= 0:
-                break
-            start, found = _find_start(fd, size, count)
-            parts.append((fd, start, size))
-            count -= found
-        for fd, start, size in reversed(parts):
-            while start < size and (data := _read_at(fd, start, min(BLOCK_BYTES, size - start))):
-                yield data
-                start += len(data)
+
+def _file_blocks(files: list[tuple[int, int]], count: int) -> Generator[bytes, None, None]:
+    """Looks for the beginning from behind, block by block, then reads forward; holds one block at a time."""
+    parts: list[tuple[int, int, int]] = []
+    for fd, size in files:
+        if count <= 0:
+            break
+        start, found = _find_start(fd, size, count)
+        parts.append((fd, start, size))
+        count -= found
+    for fd, start, size in reversed(parts):
+        while start < size and (data := _read_at(fd, start, min(BLOCK_BYTES, size - start))):
+            yield data
+            start += len(data)
 
 
 def _blocks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:

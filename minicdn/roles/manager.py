@@ -1,0 +1,294 @@
+"""The manager: keeps the list of peers, hands them out, keeps the log; and a node of its own, for when there are no peers.
+
+Its node follows the same list as the peers' nodes but is never in it, so it owns nothing while peers exist, and everything
+while none do.
+
+Time passes in one task: each tick ends leases that have run out, and looks at peers not looked at for a while. A tick that
+comes much too late means that the manager itself was away, and then nobody's silence counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import secrets
+from dataclasses import dataclass, replace
+from typing import Any
+
+from minicdn.core.logline import LogLine
+from minicdn.core.roster import JoinVerdict, Member, Roster, url_from_address
+from minicdn.roles.role import Role
+from minicdn.settings import Settings
+from minicdn.store.logfile import LogFile
+from minicdn.wire.address import own_url
+from minicdn.wire.messages import Join, JoinAnswer, LogBatch, Renew, RenewAnswer, SharedSettings
+from minicdn.wire.prober import Prober
+
+TICK_SECONDS_MAX = 1.0
+PROBES_PER_TICK = 32
+LOG_CLOSE_SECONDS = 3.0
+
+
+@dataclass(slots=True)
+class _About:
+    """What the manager remembers of a peer besides its seat. address: where it joined from, unless it advertises a URL."""
+
+    address: str | None
+    reason: str = ""
+    """Why the last probe failed."""
+
+
+class Manager(Role):
+    """`log` is None where no log is kept."""
+
+    name = "manager"
+
+    def __init__(self, settings: Settings, *, prober: Prober | None = None, **role: Any) -> None:
+        super().__init__(settings, **role)
+        self.roster = Roster(secrets.token_hex(4), window_seconds=settings.window_seconds, peers_max=settings.peers_max)
+        self.log: LogFile | None = None
+        self._prober = prober or Prober(settings.probe_seconds)
+        self._shared = _shared(settings)
+        self._changed = asyncio.Event()
+        self._last_epoch = self.roster.epoch
+        self._about: dict[str, _About] = {}
+        self._batch_numbers: dict[str, int] = {}
+        self._url: str | None = None
+
+    # Life
+
+    async def start(self) -> None:
+        """OperatorError where the log, the cache folder or the upstream's URL won't do."""
+        if self.settings.log is not None:
+            self.log = self._open_log(self.settings.log)
+            self.node.on_log = self._log_own
+        try:
+            await self.node.start()
+        except BaseException:
+            await self._close_log()
+            raise
+        self._publish()
+        self._keep_running("keeping the list", self._tick_forever)
+        self.is_started = True
+
+    def listening(self, port: int) -> None:
+        self._url = own_url(self.settings.host, port, self.settings.advertise)
+        if self.log is not None:
+            self.log.url = self._url
+
+    async def begin_drain(self) -> None:
+        """No more joins; who is held is answered, and who follows the log has seen its end."""
+        self.is_draining = True
+        self._wake_holders()
+        if self.log is not None:
+            self.log.end_follows()
+
+    async def stop(self) -> None:
+        await self.begin_drain()
+        await self._end_tasks()
+        await self.node.stop()
+        await self._prober.close()
+        await self._close_log()
+
+    # What clients and peers ask
+
+    def choose_peer(self, rng: random.Random) -> Member | None:
+        """Where to send a client: any listed peer, each as likely; None when there is none. Constant time."""
+        return self.roster.choose(rng)
+
+    async def handle_join(self, join: Join, address: str | None) -> JoinAnswer:
+        """Lists the peer once it has answered at its URL. `address` is where the request came from."""
+        if self.is_draining:
+            return JoinAnswer("closing", "the manager is closing")
+        try:
+            url = join.advertise or url_from_address(address or "", join.port)
+        except ValueError as error:
+            return JoinAnswer("unreachable", str(error))
+        if not self.roster.may_join(join.id, url):
+            return JoinAnswer("full", f"the list is full ({self.settings.peers_max} peers)", url)
+        if (reason := await self._prober.probe(url, join.id)) is not None:
+            return JoinAnswer("unreachable", reason, url)
+        return self._seat(Member(join.id, url), None if join.advertise else address)
+
+    async def handle_renew(self, renew: Renew, address: str | None) -> RenewAnswer:
+        """Held while the peer's list and settings are the current ones, for as long as the peer allows."""
+        if not self._is_where_it_was(renew.id, address) or not self.roster.renew(renew.id, self.clock.monotonic()):
+            return RenewAnswer("unknown")
+        await self._hold_while_unchanged(renew)
+        if self.roster.find(renew.id) is None:
+            return RenewAnswer("unknown")
+        return RenewAnswer(
+            status="closing" if self.is_draining else "ok",
+            is_listed=self.roster.is_listed(renew.id),
+            reason=self._reason(renew.id),
+            peers=None if renew.epoch == self.roster.epoch else self.roster.peer_list(),
+            settings=None if renew.settings_version == self._shared.version else self._shared,
+        )
+
+    async def handle_leave(self, id: str) -> None:
+        if self.roster.leave(id, self.clock.monotonic()):
+            self._publish()
+
+    async def handle_log(self, batch: LogBatch) -> None:
+        """Lines of a peer, which may have left the list by now. A batch that came twice (its answer was lost) counts once."""
+        if self.log is None or batch.number <= self._batch_numbers.get(batch.id, 0):
+            return
+        self._batch_numbers.pop(batch.id, None)
+        self._batch_numbers[batch.id] = batch.number
+        if len(self._batch_numbers) > self.settings.peers_max:
+            del self._batch_numbers[next(iter(self._batch_numbers))]
+        member = self.roster.find(batch.id)
+        url = member.url if member is not None else batch.url
+        if batch.dropped_count:
+            self.log.put_dropped(batch.dropped_count, url)
+        for line in batch.lines:
+            self.log.put(line, url)
+
+    def set_upstream(self, url: str) -> None:
+        """Peers learn of it with their next renewal, which is answered at once."""
+        self.settings = replace(self.settings, upstream=url)
+        self._shared = _shared(self.settings)
+        self.node.set_upstream(url)
+        self._wake_holders()
+
+    # What can be seen
+
+    def url(self) -> str | None:
+        return self._url
+
+    def stats(self) -> dict[str, Any]:
+        found = super().stats()
+        if self.log is not None:
+            found["log_lines_dropped_count"] = found.get("log_lines_dropped_count", 0) + self.log.dropped_count
+        return found
+
+    def peers(self) -> dict[str, Any]:
+        """Besides the list: how long ago each was seen, and who is known but can't be reached from here."""
+        listed: list[dict[str, Any]] = []
+        unreachable: list[dict[str, Any]] = []
+        for seat in self.roster.seats(self.clock.monotonic()):
+            member = seat.member
+            shown = {"id": member.id, "url": member.url, "weight": member.weight, "seen_seconds": round(seat.seen_seconds, 3)}
+            if seat.is_listed:
+                listed.append(shown)
+            else:
+                unreachable.append({**shown, "reason": self._reason(member.id)})
+        return {"epoch": self.roster.epoch, "peers": listed, "unreachable": unreachable}
+
+    # Inside
+
+    def _seat(self, member: Member, address: str | None) -> JoinAnswer:
+        """The probe took a while: what was true before it may not be true now."""
+        if self.is_draining:
+            return JoinAnswer("closing", "the manager is closing", member.url)
+        verdict = self.roster.join(member, self.clock.monotonic())
+        if verdict is JoinVerdict.FULL:
+            return JoinAnswer("full", f"the list is full ({self.settings.peers_max} peers)", member.url)
+        if verdict is JoinVerdict.LEFT:
+            return JoinAnswer("closing", "this peer has said goodbye", member.url)
+        self._about[member.id] = _About(address)
+        self._publish()
+        settles_seconds = max(0.0, self.settings.renew_seconds - self.uptime_seconds())
+        return JoinAnswer("joined", "", member.url, self.roster.peer_list(), self._shared, settles_seconds)
+
+    def _is_where_it_was(self, id: str, address: str | None) -> bool:
+        """A laptop that changed networks renews from elsewhere: it must join again, to be known by its new address."""
+        about = self._about.get(id)
+        return about is None or about.address is None or about.address == address
+
+    def _reason(self, id: str) -> str:
+        about = self._about.get(id)
+        return about.reason if about is not None else ""
+
+    async def _hold_while_unchanged(self, renew: Renew) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(renew.wait_seconds, self.settings.renew_seconds)
+        while not self.is_draining and renew.epoch == self.roster.epoch and renew.settings_version == self._shared.version:
+            changed = self._changed
+            try:
+                async with asyncio.timeout_at(until):
+                    await changed.wait()
+            except TimeoutError:
+                return
+
+    def _publish(self) -> None:
+        """The one place from which a changed list goes out."""
+        if self._last_epoch != self.roster.epoch or not self.node.peers.epoch:
+            self._last_epoch = self.roster.epoch
+            self.node.set_peers(self.roster.peer_list())
+            self._wake_holders()
+
+    def _wake_holders(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _tick_forever(self) -> None:
+        tick_seconds = min(TICK_SECONDS_MAX, self.settings.window_seconds / 10)
+        ticked_at = self.clock.monotonic()
+        while True:
+            await asyncio.sleep(tick_seconds)
+            now = self.clock.monotonic()
+            self.tick(now, now - ticked_at - tick_seconds)
+            ticked_at = now
+
+    def tick(self, now: float, late_seconds: float) -> None:
+        """One look at all leases; `late_seconds` is by how much it comes too late."""
+        if late_seconds > self.settings.window_seconds / 5:
+            self.roster.excuse(now)
+        self.roster.expire(now)
+        for id in [id for id in self._about if self.roster.find(id) is None]:
+            del self._about[id]
+        for member in self.roster.take_due_probes(now, PROBES_PER_TICK):
+            self._hold(self._probe_again(member))
+        self._publish()
+
+    async def _probe_again(self, member: Member) -> None:
+        reason = await self._prober.probe(member.url, member.id)
+        now = self.clock.monotonic()
+        if reason is None:
+            self.roster.probe_passed(member.id, member.url, now)
+        else:
+            self.roster.probe_failed(member.id, member.url, now)
+        if member.id in self._about:
+            self._about[member.id].reason = reason or ""
+        self._publish()
+
+    # The log
+
+    def _open_log(self, path: str) -> LogFile:
+        settings = self.settings
+        return LogFile(
+            path,
+            file_bytes=settings.log_file_bytes,
+            files_kept=settings.log_files_kept,
+            lines_max=settings.log_lines_buffered_max,
+            wall=self.clock.wall,
+            say=self.say,
+        )
+
+    def _log_own(self, line: LogLine) -> None:
+        self.node.counters.add("log_lines_count")
+        if self.log is not None:
+            self.log.put(line, self._url or "")
+
+    async def _close_log(self) -> None:
+        if self.log is not None:
+            await asyncio.to_thread(self.log.close, LOG_CLOSE_SECONDS)
+
+
+def _shared(settings: Settings) -> SharedSettings:
+    """The version is a digest, so that a restarted manager with the same settings has no news for its peers."""
+    shared = SharedSettings(
+        version="",
+        upstream=settings.upstream or "",
+        small_bytes=settings.small_bytes,
+        grace_seconds=settings.grace_seconds,
+        negative_seconds=settings.negative_seconds,
+        heuristic=settings.heuristic,
+        obey_request_directives=settings.obey_request_directives,
+        log=settings.log is not None,
+        renew_seconds=settings.renew_seconds,
+        window_seconds=settings.window_seconds,
+    )
+    return replace(shared, version=hashlib.sha256(repr(shared).encode()).hexdigest()[:16])
