@@ -20,7 +20,7 @@ RSS_OVER_BUDGET = 150 * MIB
 
 
 class Cluster:
-    """`with Cluster(folder, upstream, peers=3) as cluster`. Options go to every process that knows them; on a failure all outputs are shown."""
+    """`with Cluster(folder, upstream, peers=3) as cluster`. Options go to every process that knows them."""
 
     def __init__(self, folder: Path, upstream: str, *, peers: int = 3, **options: Any) -> None:
         self.folder, self.upstream, self._options = folder, upstream, options
