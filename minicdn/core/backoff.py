@@ -6,7 +6,10 @@ a manager that is coming back, and without jitter all peers would return in the 
 
 from __future__ import annotations
 
-import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
 
 
 class Backoff:

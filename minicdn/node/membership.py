@@ -20,7 +20,8 @@ from typing import Protocol
 
 from minicdn import __version__
 from minicdn.core.backoff import Backoff
-from minicdn.core.roster import PeerList, is_loopback_url
+from minicdn.core.nodeurl import is_loopback_url
+from minicdn.core.roster import PeerList
 from minicdn.node.clock import Clock
 from minicdn.settings import Settings
 from minicdn.wire.manager import ManagerRefused, ManagerUnreachable

@@ -16,18 +16,17 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Any
 
-from minicdn.core.logline import LogLine
-from minicdn.core.roster import JoinVerdict, Member, Roster, url_from_address
+from minicdn.core.nodeurl import url_from_address
+from minicdn.core.roster import JoinVerdict, Member, Roster
+from minicdn.roles.clusterlog import ClusterLog
 from minicdn.roles.role import Role
 from minicdn.settings import Settings
-from minicdn.store.logfile import LogFile
 from minicdn.wire.address import own_url
 from minicdn.wire.messages import Join, JoinAnswer, LogBatch, Renew, RenewAnswer, SharedSettings
 from minicdn.wire.prober import Prober
 
 TICK_SECONDS_MAX = 1.0
 PROBES_PER_TICK = 32
-LOG_CLOSE_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -45,15 +44,15 @@ class Manager(Role):
     name = "manager"
 
     def __init__(self, settings: Settings, *, prober: Prober | None = None, **role: Any) -> None:
+        """`role`: what every role takes (role.py)."""
         super().__init__(settings, **role)
         self.roster = Roster(secrets.token_hex(4), window_seconds=settings.window_seconds, peers_max=settings.peers_max)
-        self.log: LogFile | None = None
+        self.log: ClusterLog | None = None
         self._prober = prober or Prober(settings.probe_seconds)
         self._shared = _shared(settings)
         self._changed = asyncio.Event()
         self._last_epoch = self.roster.epoch
         self._about: dict[str, _About] = {}
-        self._batch_numbers: dict[str, int] = {}
         self._url: str | None = None
 
     # Life
@@ -61,8 +60,8 @@ class Manager(Role):
     async def start(self) -> None:
         """OperatorError where the log, the cache folder or the upstream's URL won't do."""
         if self.settings.log is not None:
-            self.log = self._open_log(self.settings.log)
-            self.node.on_log = self._log_own
+            self.log = ClusterLog(self.settings, self.node.counters, wall=self.clock.wall, say=self.say)
+            self.node.on_log = self.log.put_own
         try:
             await self.node.start()
         except BaseException:
@@ -75,14 +74,14 @@ class Manager(Role):
     def listening(self, port: int) -> None:
         self._url = own_url(self.settings.host, port, self.settings.advertise)
         if self.log is not None:
-            self.log.url = self._url
+            self.log.set_url(self._url)
 
     async def begin_drain(self) -> None:
         """No more joins; who is held is answered, and who follows the log has seen its end."""
         self.is_draining = True
         self._wake_holders()
         if self.log is not None:
-            self.log.end_follows()
+            self.log.file.end_follows()
 
     async def stop(self) -> None:
         await self.begin_drain()
@@ -131,19 +130,10 @@ class Manager(Role):
             self._publish()
 
     async def handle_log(self, batch: LogBatch) -> None:
-        """Lines of a peer, which may have left the list by now. A batch that came twice (its answer was lost) counts once."""
-        if self.log is None or batch.number <= self._batch_numbers.get(batch.id, 0):
-            return
-        self._batch_numbers.pop(batch.id, None)
-        self._batch_numbers[batch.id] = batch.number
-        if len(self._batch_numbers) > self.settings.peers_max:
-            del self._batch_numbers[next(iter(self._batch_numbers))]
-        member = self.roster.find(batch.id)
-        url = member.url if member is not None else batch.url
-        if batch.dropped_count:
-            self.log.put_dropped(batch.dropped_count, url)
-        for line in batch.lines:
-            self.log.put(line, url)
+        """Lines of a peer, which may have left the list by now."""
+        if self.log is not None:
+            member = self.roster.find(batch.id)
+            self.log.take(batch, member.url if member is not None else batch.url)
 
     def set_upstream(self, url: str) -> None:
         """Peers learn of it with their next renewal, which is answered at once."""
@@ -160,7 +150,7 @@ class Manager(Role):
     def stats(self) -> dict[str, Any]:
         found = super().stats()
         if self.log is not None:
-            found["log_lines_dropped_count"] = found.get("log_lines_dropped_count", 0) + self.log.dropped_count
+            found["log_lines_dropped_count"] = found.get("log_lines_dropped_count", 0) + self.log.file.dropped_count
         return found
 
     def peers(self) -> dict[str, Any]:
@@ -254,27 +244,9 @@ class Manager(Role):
             self._about[member.id].reason = reason or ""
         self._publish()
 
-    # The log
-
-    def _open_log(self, path: str) -> LogFile:
-        settings = self.settings
-        return LogFile(
-            path,
-            file_bytes=settings.log_file_bytes,
-            files_kept=settings.log_files_kept,
-            lines_max=settings.log_lines_buffered_max,
-            wall=self.clock.wall,
-            say=self.say,
-        )
-
-    def _log_own(self, line: LogLine) -> None:
-        self.node.counters.add("log_lines_count")
-        if self.log is not None:
-            self.log.put(line, self._url or "")
-
     async def _close_log(self) -> None:
         if self.log is not None:
-            await asyncio.to_thread(self.log.close, LOG_CLOSE_SECONDS)
+            await self.log.close()
 
 
 def _shared(settings: Settings) -> SharedSettings:

@@ -18,7 +18,8 @@ from typing import Any
 
 from minicdn.core.logline import LogLine, dropped_json, encode_line
 from minicdn.errors import ClientError
-from minicdn.store.logsinks import Tail, open_sink
+from minicdn.store.logsinks import open_sink
+from minicdn.store.logtail import Tail
 
 GATHER_SECONDS = 0.05
 BATCH_MAX = 500

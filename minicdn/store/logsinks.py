@@ -11,15 +11,14 @@ when it is made: what is written later is not in it. `write_through` does what m
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from minicdn.errors import OperatorError
+from minicdn.store.logtail import BLOCK_BYTES, Tail, file_blocks, read_at
 
-BLOCK_BYTES = 64 * 1024
 RING_LINES_MAX = 10_000
 RING_BYTES_MAX = 8 * 1024 * 1024
 ROTATE_AGAIN_BYTES = 1024 * 1024
@@ -81,7 +80,7 @@ class RotatingFile:
     def tail(self, count: int) -> Tail:
         """The last `count` lines, from the rotated files where the newest has fewer."""
         files = self._open_for_reading()
-        return Tail(_file_blocks(files, count), [fd for fd, _ in files])
+        return Tail(file_blocks(files, count), [fd for fd, _ in files])
 
     def close(self) -> None:
         if self._fd is not None:
@@ -92,7 +91,7 @@ class RotatingFile:
         self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o644)
         self._size = os.fstat(self._fd).st_size
         self._rotate_at = self._file_bytes
-        if self._size and _read_at(self._fd, self._size - 1, 1) != b"\n":
+        if self._size and read_at(self._fd, self._size - 1, 1) != b"\n":
             self._append(b"\n")
 
     def _make_ready(self) -> None:
@@ -204,47 +203,6 @@ class Stream:
                 self.close()
 
 
-class Tail:
-    """An iterator of blocks of bytes, and the descriptors that it reads. `close` may come from another thread than `next`."""
-
-    def __init__(self, blocks: Generator[bytes, None, None], fds: Sequence[int] = ()) -> None:
-        self._blocks = blocks
-        self._fds = fds
-        self._lock = threading.Lock()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        with self._lock:
-            return next(self._blocks)
-
-    def close(self) -> None:
-        with self._lock:
-            self._blocks.close()
-            fds, self._fds = self._fds, ()
-            for fd in fds:
-                os.close(fd)
-
-    def __del__(self) -> None:
-        self.close()
-
-
-def _file_blocks(files: list[tuple[int, int]], count: int) -> Generator[bytes, None, None]:
-    """Looks for the beginning from behind, block by block, then reads forward; holds one block at a time."""
-    parts: list[tuple[int, int, int]] = []
-    for fd, size in files:
-        if count <= 0:
-            break
-        start, found = _find_start(fd, size, count)
-        parts.append((fd, start, size))
-        count -= found
-    for fd, start, size in reversed(parts):
-        while start < size and (data := _read_at(fd, start, min(BLOCK_BYTES, size - start))):
-            yield data
-            start += len(data)
-
-
 def _blocks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
     """The lines in groups of about one block each."""
     block: list[bytes] = []
@@ -257,25 +215,3 @@ def _blocks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
             block, size = [], 0
     if block:
         yield block
-
-
-def _find_start(fd: int, size: int, count: int) -> tuple[int, int]:
-    """Where the last `count` lines of a file of whole lines begin, and how many there are (fewer in a short file)."""
-    found = 0
-    end = size
-    while end > 0:
-        begin = max(0, end - BLOCK_BYTES)
-        block = _read_at(fd, begin, end - begin)
-        at = len(block)
-        while (at := block.rfind(b"\n", 0, at)) >= 0:
-            if found == count:
-                return begin + at + 1, found
-            found += 1
-        end = begin
-    return 0, found
-
-
-def _read_at(fd: int, offset: int, length: int) -> bytes:
-    """os.pread, which Windows lacks; the descriptors of readers are their own, and the writer's appends wherever it stands."""
-    os.lseek(fd, offset, os.SEEK_SET)
-    return os.read(fd, length)

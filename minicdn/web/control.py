@@ -66,7 +66,8 @@ def _look_routes(role: Visible) -> list[Route]:
 
 def _manager_routes(manager: Manager) -> list[Route]:
     async def log(request: Request) -> Response:
-        return await log_response(manager.log, request, stall_seconds=manager.settings.client_stall_seconds)
+        file = manager.log.file if manager.log is not None else None
+        return await log_response(file, request, stall_seconds=manager.settings.client_stall_seconds)
 
     async def join(found: dict[str, Any], address: str | None) -> Mapping[str, Any]:
         return (await manager.handle_join(Join.from_wire(found), address)).to_wire()

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from minicdn.core.logline import dropped_json, encode_line
 from minicdn.errors import ClientError
 from minicdn.store.logfile import Follower, LogFile
-from minicdn.store.logsinks import Tail
+from minicdn.store.logtail import Tail
 
 NO_STORE = {"cache-control": "no-store"}
 MEDIA_TYPE = "application/x-ndjson"

@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from minicdn.core.logline import SOURCES, LogLine, parse_json_note
-from minicdn.core.roster import URL_LENGTH_MAX, Member, PeerList, parse_node_url
+from minicdn.core.nodeurl import URL_LENGTH_MAX, parse_node_url
+from minicdn.core.roster import Member, PeerList
 from minicdn.errors import ClientError
 from minicdn.wire.codec import TEXT_MAX, Taker
 
