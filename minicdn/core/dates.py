@@ -56,12 +56,11 @@ def _instant(year: int, month: bytes, day: bytes, hour: bytes, minute: bytes, se
 
 
 def _with_century(year: int, now: float, *rest: bytes) -> float | None:
-    this_year = _moment(now).year
-    at = _instant(this_year - this_year % 100 + year, *rest)
+    """The latest instant with these two digits that is no more than fifty years ahead: in 1999, `00` was next year."""
+    century = _moment(now).year // 100 * 100
     fifty_years_on = now + 50 * 365.2425 * 86400
-    if at is not None and at > fifty_years_on:
-        return _instant(this_year - this_year % 100 + year - 100, *rest)
-    return at
+    candidates = (_instant(century + shift + year, *rest) for shift in (100, 0, -100))
+    return next((at for at in candidates if at is not None and at <= fifty_years_on), None)
 
 
 def _moment(at: float) -> datetime:
