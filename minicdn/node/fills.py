@@ -21,7 +21,7 @@ from typing import Any
 from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.decide import may_serve_on_error
-from minicdn.core.freshness import Policy, Stored, freshen
+from minicdn.core.freshness import Policy, Stored, fits, freshen
 from minicdn.core.message import Request
 from minicdn.core.vary import matches
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
@@ -216,8 +216,9 @@ class Dock:
             raise UpstreamError("a 304 that nobody asked for")
         stored = supply.stored
         if supply.source == "upstream":
-            now = self._clock.wall()
-            stored = freshen(held.stored, supply.head, now, now, self._policy())
+            stored = held.stored
+            if fits(held.stored, supply.head):
+                stored = freshen(held.stored, supply.head, supply.request_at, supply.response_at, self._policy(), fill.request)
             self._counters.add("revalidations_count")
         if stored is None:
             raise UpstreamError("a confirmation without facts")

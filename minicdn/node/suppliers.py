@@ -45,9 +45,9 @@ class Supply:
     source: str
     chunks: AsyncIterator[bytes]
     close: Callable[[], Awaitable[None]]
-    is_shareable: bool = True
-    """False where the answer says so itself, so that asking again will end the same way."""
     detail: str = ""
+    request_at: float = 0.0
+    response_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def held_tag(stored: Stored | None) -> bytes | None:
 def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
     """A client's fields as a fill carries them: end-to-end, for the whole body, without conditions and without what is meant for us."""
     kept = strip_conditionals(end_to_end(fields))
-    return [(name, value) for name, value in kept if name not in NOT_FORWARDED and not name.startswith(b"x-minicdn-")]
+    return [(name, value.strip(b" \t")) for name, value in kept if name not in NOT_FORWARDED and not name.startswith(b"x-minicdn-")]
 
 
 class UpstreamSupplier:
@@ -111,8 +111,9 @@ class UpstreamSupplier:
             source="upstream",
             chunks=self._counted(answer),
             close=answer.close,
-            is_shareable=not isinstance(stored, NotStored),
             detail=stored.reason if isinstance(stored, NotStored) and kind is Kind.PASS else "",
+            request_at=answer.request_at,
+            response_at=answer.response_at,
         )
 
     async def _counted(self, answer: UpstreamAnswer) -> AsyncIterator[bytes]:
@@ -180,7 +181,6 @@ class PeerSupplier:
             source="peer",
             chunks=self._counted(found),
             close=found.close,
-            is_shareable=answer.kind != "pass",
             detail=answer.detail,
         )
 

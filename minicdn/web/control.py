@@ -135,7 +135,7 @@ async def _on_client_error(request: Request, error: Exception) -> Response:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         return _text(405, f"this path answers to {allowed} only", {"allow": allowed})
     if error.status_code == 404:
         return _text(404, "no such page; under /_ there are _health, _peers, _stats and _log, and never anything of the upstream")
