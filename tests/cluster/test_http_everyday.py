@@ -242,7 +242,7 @@ def test_changed_content_replaces_the_old(door: Door, size: int) -> None:
     assert (answer.body, answer["ETag"], answer["Content-Length"]) == (new, '"new"', str(size + 77))
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
 @pytest.mark.parametrize("size", [0, 3, 3_000_000])
 def test_other_methods_pass_through_with_their_bodies(door: Door, method: str, size: int) -> None:
     body = bytes_of("sent", size)

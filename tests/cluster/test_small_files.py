@@ -8,7 +8,6 @@ import pytest
 
 from tests.kit.clients import need, run_well
 from tests.kit.files import MIB, bytes_of
-from tests.kit.program import Minicdn
 from tests.kit.stage import Stage
 
 COUNT, SIZE = 10_000, 6_000
@@ -19,10 +18,6 @@ def fetch_all(base: str, into: Path) -> None:
     into.mkdir()
     (into / "list").write_text("".join(f'url = "{base}/{n // 100}/{n}.bin"\noutput = "{into}/{n}.bin"\n' for n in range(COUNT)))
     run_well("curl", "-sS", "-L", "--fail", "-Z", "--parallel-max", "8", "-K", into / "list", deadline_seconds=250)
-
-
-def memory_in_use(node: Minicdn) -> int:
-    return node.stats()["memory_bytes"]
 
 
 @pytest.mark.timeout(300)
@@ -37,6 +32,6 @@ def test_ten_thousand_small_files(stage: Stage) -> None:
     assert not wrong
     cluster.assert_memory_kept(16 * MIB)
     for node in cluster.processes:
-        assert memory_in_use(node) <= 16 * MIB, node.name
-    assert sum(map(memory_in_use, cluster.peers)) > 16 * MIB, "the peers keep what they can"
+        assert node.memory_in_use() <= 16 * MIB, node.name
+    assert sum(peer.memory_in_use() for peer in cluster.peers) > 16 * MIB, "the peers keep what they can"
     assert len(nginx.settled_log()) == COUNT, "each file came from upstream once"

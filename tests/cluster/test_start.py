@@ -120,11 +120,11 @@ def printed_port(stage: Stage, *, flag: int | None = None, env: int | None = Non
 
 
 def test_flag_goes_before_environment_before_file(stage: Stage) -> None:
-    one, two, three = free_port(), free_port(), free_port()
+    one, two, three, four = (free_port() for _ in range(4))
     assert printed_port(stage, flag=one, env=two, file=three) == one
     assert printed_port(stage, env=two, file=three) == two
     assert printed_port(stage, file=three) == three
-    assert printed_port(stage, env=one) == one
+    assert printed_port(stage, env=four) == four
 
 
 def test_a_wrong_environment_or_file_is_one_line_too(tmp_path: Path) -> None:

@@ -267,4 +267,4 @@ def test_broken_files_leave_the_disk(stage: Stage) -> None:
     for _ in range(3):
         assert not manager.ask(path).is_whole
     eventually(lambda: folder_bytes(manager.cache_dir) < 2 * MIB, "the broken copies to leave the disk")
-    assert manager.stats()["disk_bytes"] == 0
+    assert manager.disk_in_use() == 0

@@ -92,6 +92,14 @@ class Minicdn(Process):
     def stats(self) -> dict[str, Any]:
         return self.json("/_stats")
 
+    def memory_in_use(self) -> int:
+        """Bytes of bodies that it holds in memory, as it says itself."""
+        stats = self.stats()
+        return stats["memory_main_bytes"] + stats["memory_hot_bytes"] + stats["memory_filling_bytes"]
+
+    def disk_in_use(self) -> int:
+        return self.stats()["disk_used_bytes"]
+
     def interrupt(self) -> None:
         """A Ctrl-C."""
         self.signal(signal.SIGINT)
