@@ -88,11 +88,13 @@ class Taker:
             raise ClientError(400, f"{name} is not within {low} and {high}")
         return value
 
-    def blob(self, name: str, *, length_max: int = MESSAGE_BYTES_MAX, default: Any = _REQUIRED) -> Any:
+    def octets(self, name: str, *, length_max: int = MESSAGE_BYTES_MAX, default: Any = _REQUIRED) -> Any:
         value = self._take(name, bytes, default)
         if value is not default and len(value) > length_max:
             raise ClientError(400, f"{name} is longer than {length_max} bytes")
         return value
+
+    blob = octets  # the former name, until wire/fetch.py says octets
 
     def items(self, name: str, *, count_max: int = ITEMS_MAX, default: Any = _REQUIRED) -> Sequence[Any]:
         """A list, whose items are yet to be looked at."""
