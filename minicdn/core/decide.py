@@ -103,7 +103,8 @@ def _use(request: Request, stored: Stored, wishes: Directives, now: float, polic
         staleness = staleness_seconds(stored, now)
         if wishes.max_stale is not None and staleness <= wishes.max_stale:
             return Serve(stale=True, refresh=False, detail="the client allows max-stale")
-        if staleness <= stored.stale_while_revalidate_seconds and wishes.max_age is None and wishes.min_fresh is None:
+        meanwhile = stored.stale_while_revalidate_seconds
+        if 0 < meanwhile >= staleness and wishes.max_age is None and wishes.min_fresh is None:
             return Serve(stale=True, refresh=True, detail="stale-while-revalidate")
     return Validate(forced or "stale", on_error)
 

@@ -33,9 +33,7 @@ def merged(stored_fields: Fields, new_fields: Fields) -> list[tuple[bytes, bytes
     return lines + [line for name, group in news.items() if name not in placed for line in group]
 
 
-def freshen(
-    stored: Stored, head304: Head, request_at: float, response_at: float, policy: Policy, request: Request | None = None
-) -> Stored:
+def freshen(stored: Stored, head304: Head, request_at: float, response_at: float, policy: Policy, request: Request | None = None) -> Stored:
     """The stored response after a 304 that fits it (`fits`).
 
     `request`: whose validation it was; needed where the 304 brings another Vary. An update that now forbids storing comes out as

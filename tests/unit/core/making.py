@@ -33,7 +33,9 @@ def answer(*written: str, status: int = 200) -> Head:
     return Head(status, lines(*written))
 
 
-def judged(*written: str, status: int = 200, request: Request | None = None, policy: Policy = POLICY, delay: float = 0.0) -> Stored | NotStored:
+def judged(
+    *written: str, status: int = 200, request: Request | None = None, policy: Policy = POLICY, delay: float = 0.0
+) -> Stored | NotStored:
     """What becomes of a response that came at NOW, `delay` seconds after it was asked for."""
     return storable(request or get(), answer(*written, status=status), NOW - delay, NOW, policy)
 

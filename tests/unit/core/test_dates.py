@@ -56,7 +56,16 @@ def test_anything_else_is_no_date(value):
 
 @pytest.mark.parametrize(
     ("year_now", "digits", "year"),
-    [(1994, 94, 1994), (1994, 44, 2044), (1994, 45, 1945), (1999, 0, 2000), (2026, 76, 2076), (2026, 77, 1977), (2026, 0, 2000), (2099, 1, 2101)],
+    [
+        (1994, 94, 1994),
+        (1994, 44, 2044),
+        (1994, 45, 1945),
+        (1999, 0, 2000),
+        (2026, 76, 2076),
+        (2026, 77, 1977),
+        (2026, 0, 2000),
+        (2099, 1, 2101),
+    ],
 )
 def test_two_digits_are_a_year_no_more_than_fifty_years_ahead(year_now, digits, year):
     now = datetime(year_now, 1, 1, tzinfo=UTC).timestamp()

@@ -49,7 +49,7 @@ def test_received_by_of_nothing_is_nothing():
         (dict(fwd="uri-miss", fwd_status=200, ttl=60, stored=True), b"n; fwd=uri-miss; fwd-status=200; ttl=60; stored"),
         (dict(fwd="miss", collapsed=True, stored=False), b"n; fwd=miss; collapsed"),
         (dict(hit=True, fwd="stale", stored=True, collapsed=True), b"n; hit"),
-        (dict(fwd="stale", key="/a\"b\\c\u00fc", detail="two words"), b'n; fwd=stale; key="/a\\"b\\\\c?"; detail="two words"'),
+        (dict(fwd="stale", key='/a"b\\c\u00fc', detail="two words"), b'n; fwd=stale; key="/a\\"b\\\\c?"; detail="two words"'),
     ],
 )
 def test_cache_status_members(told, member):
