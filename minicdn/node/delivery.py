@@ -36,13 +36,12 @@ class Part:
 
 @dataclass(slots=True)
 class Delivery:
-    """parts: in order, followed by `after`. length: of all that is sent as content, None when not known."""
+    """parts: in order, followed by `after`."""
 
     status: int
     fields: list[tuple[bytes, bytes]]
     parts: list[Part] = field(default_factory=list)
     after: bytes = b""
-    length: int | None = 0
 
 
 def deliver(request: Request, found: Found, now: float, *, name: str, boundary: str) -> Delivery:
@@ -88,7 +87,7 @@ def _whole(found: Found, fields: list[tuple[bytes, bytes]]) -> Delivery:
     status, length = found.entry.head.status, found.entry.body.length
     if length is not None and status not in (204, 304):
         fields.append((b"Content-Length", str(length).encode()))
-    return Delivery(status, fields, [Part(b"", 0, None)], length=length)
+    return Delivery(status, fields, [Part(b"", 0, None)])
 
 
 def _ranged(request: Request, found: Found, fields: list[tuple[bytes, bytes]], boundary: str) -> Delivery | None:
@@ -107,7 +106,7 @@ def _ranged(request: Request, found: Found, fields: list[tuple[bytes, bytes]], b
     if len(spans) == 1:
         start, end = spans[0]
         sized = [(b"Content-Range", content_range(start, end, length)), (b"Content-Length", str(end - start).encode())]
-        return Delivery(206, [*kept, *sized], [Part(b"", start, end)], length=end - start)
+        return Delivery(206, [*kept, *sized], [Part(b"", start, end)])
     return _multipart(found, spans, length, kept, boundary)
 
 
@@ -118,4 +117,4 @@ def _multipart(found: Found, spans: list[tuple[int, int]], length: int, fields: 
     fields = without(fields, PART_FIELDS)
     fields += [(b"Content-Type", b"multipart/byteranges; boundary=" + mark), (b"Content-Length", str(total).encode())]
     parts = [Part(part_head(mark, content_type, start, end, length), start, end) for start, end in spans]
-    return Delivery(206, fields, parts, after=closing(mark), length=total)
+    return Delivery(206, fields, parts, after=closing(mark))

@@ -68,7 +68,7 @@ class Content:
             delivery = deliver(request, found, now, name=self._name, boundary=token_hex(16))
             if not delivery.parts:
                 found.release()
-                await response.start(delivery.status, delivery.fields, 0)
+                await response.start(delivery.status, delivery.fields, is_followed=True)
                 await response.end()
                 return
             await self._send_parts(response, found, delivery)
@@ -81,14 +81,14 @@ class Content:
             whole = body.read_whole()
             if whole is not None:
                 found.release()
-                await response.start(delivery.status, delivery.fields, delivery.length)
+                await response.start(delivery.status, delivery.fields, is_followed=True)
                 await response.end(whole)
                 return
         # Opened before anything is awaited, so that the fill sees us.
         readers = [(part, self._node.cache.open(body, part.start, part.end)) for part in delivery.parts]
         found.release()
         try:
-            await response.start(delivery.status, delivery.fields, delivery.length)
+            await response.start(delivery.status, delivery.fields)
             for part, reader in readers:
                 await _send_part(response, part, reader)
             await response.end(delivery.after)
@@ -115,7 +115,7 @@ class Content:
         try:
             node.cache.note_answer(request, answer.head)
             lines = add_via(answer.head.fields, self._name)
-            await response.start(answer.head.status, lines, answer.length)
+            await response.start(answer.head.status, lines)
             async for chunk in answer.chunks():
                 node.counters.add("upstream_received_bytes", len(chunk))
                 await response.send_body(chunk)
@@ -181,6 +181,8 @@ def parse_request(scope: Scope) -> Request:
     method = scope["method"]
     if not target.startswith(b"/"):
         target = _origin_form(target, fields, method)
+    if scope["http_version"] == "1.1" and sum(name == b"host" for name, _ in fields) != 1:
+        raise ClientError(400, "a request names exactly one host")
     key = parse_target(target)
     if key.startswith("/_"):
         raise ClientError(404, "paths that begin with /_ belong to minicdn itself")
@@ -215,16 +217,12 @@ class Response:
         self._status = 0
         self._sent_bytes = 0
         self._is_complete = False
-        self._ends_with_close = False
 
-    async def start(self, status: int, fields: Any, length: int | None) -> None:
+    async def start(self, status: int, fields: Any, *, is_followed: bool = False) -> None:
+        """is_followed: all of the body comes at once, so head and body may leave in one write."""
         self.is_started = True
         self._status = status
-        has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
-        if has_body and length is None and self.scope["http_version"] == "1.0" and self._connection is not None:
-            self._ends_with_close = True
-            self._connection.end_with_close()
-        await self._send({"type": "http.response.start", "status": status, "headers": fields})
+        await self._send({"type": "http.response.start", "status": status, "headers": fields, "minicdn.is_followed": is_followed})
 
     async def send_body(self, chunk: bytes) -> None:
         """Waits while the client is slow; raises ClientGone when it takes nothing for too long."""
@@ -237,11 +235,6 @@ class Response:
         self._sent_bytes += len(chunk)
 
     async def end(self, chunk: bytes = b"") -> None:
-        if self._ends_with_close and self._connection is not None:
-            if chunk:
-                await self.send_body(chunk)
-            self._connection.ended()
-            chunk = b""
         await self._send({"type": "http.response.body", "body": chunk, "more_body": False})
         if self.scope["method"] != "HEAD":
             self._sent_bytes += len(chunk)
@@ -260,7 +253,7 @@ class Response:
             self.cut(reason)
             return
         text = (reason + "\n").encode("utf-8", "replace")
-        await self.start(status, text_fields(status, len(text)), len(text))
+        await self.start(status, text_fields(status, len(text)), is_followed=True)
         await self.end(text)
 
     def log(self) -> None:

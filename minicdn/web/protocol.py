@@ -1,44 +1,40 @@
-"""uvicorn's HTTP protocols, taught what a cache needs: the target as it came, and a way to cut a connection so that nobody can
-mistake a broken body for a whole one."""
+"""uvicorn's HTTP protocols, taught what a cache needs.
+
+Of uvicorn's httptools protocol we keep the connection: parsing, keep-alive, pipelining, flow control, shutdown. Ours are the head's way in (the
+target byte for byte, a bound on the head) and the response's way out: names as the upstream wrote them, any status, head and a whole
+body in one write, a body without length to an HTTP/1.0 client, and a cut that nobody can mistake for an end.
+
+Without httptools (pure Python) uvicorn's own h11 protocol serves; the same answers, without these refinements.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import http
 import socket
 import struct
 from typing import Any
+from urllib.parse import unquote
 
+HEAD_BYTES_MAX = 64 * 1024
+"""Request line and header fields together."""
 UNENDING = 1 << 62
-"""Bytes that uvicorn may still expect in a body that ends with its connection."""
+"""Expected bytes of a body that ends with its connection."""
 
 
 def protocol_class() -> type[asyncio.Protocol]:
     """The quickest that is installed: httptools, else pure Python."""
     try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+        from minicdn.web.httptools_protocol import ContentProtocol
     except ImportError:
-        return _h11_protocol_class()
+        from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    class ContentProtocol(HttpToolsProtocol):
-        def on_headers_complete(self) -> None:
-            target = self.url
-            self.scope["minicdn.target"] = target  # type: ignore[typeddict-unknown-key]
-            if not target.isascii():
-                self.url = b"".join(b"%c" % octet if octet < 128 else b"%%%02X" % octet for octet in target)
-            super().on_headers_complete()
-            self.scope["minicdn.connection"] = Connection(self.transport, self.cycle)  # type: ignore[typeddict-unknown-key]
-
+        return H11Protocol
     return ContentProtocol
 
 
-def _h11_protocol_class() -> type[asyncio.Protocol]:
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-
-    return H11Protocol
-
-
 class Connection:
-    """What a handler may do to the connection that a response goes out on."""
+    """What a handler may do to the connection that its response goes out on."""
 
     __slots__ = ("_cycle", "_transport")
 
@@ -46,20 +42,11 @@ class Connection:
         self._transport = transport
         self._cycle = cycle
 
-    def end_with_close(self) -> None:
-        """Call before the response starts: its body ends where the connection does (HTTP/1.0, no length known)."""
-        self._cycle.keep_alive = False
-        self._cycle.chunked_encoding = False
-        self._cycle.expected_content_length = UNENDING
-
-    def ended(self) -> None:
-        """Such a body is at its end."""
-        self._cycle.expected_content_length = 0
-
     def cut(self) -> None:
         """The body broke off. A length or chunks tell the client, once what was sent has left; where the end of the connection would
         look like the end of the body, the connection is reset."""
         self._cycle.disconnected = True
+        self._cycle.message_event.set()
         if self._cycle.expected_content_length < UNENDING // 2:
             self._transport.close()
             return
@@ -67,6 +54,26 @@ class Connection:
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
+
+
+def status_line(status: int) -> bytes:
+    """Statuses without a registered phrase have none."""
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+
+
+def path_of(target: bytes) -> tuple[bytes, bytes]:
+    """Raw path and query of an origin-form target; of anything else, the whole as the path."""
+    path, _, query = target.partition(b"?")
+    return path, query
+
+
+def decoded(raw_path: bytes) -> str:
+    path = raw_path.decode("latin-1")
+    return unquote(path) if "%" in path else path
 
 
 def target_of(scope: dict[str, Any]) -> bytes:

@@ -14,6 +14,10 @@ import httpx
 from minicdn.core.message import Fields
 from minicdn.errors import MinicdnError
 
+KEEPALIVE_SECONDS = 4.0
+"""How long an idle connection is kept for the next exchange: less than the 5 s after which common servers close theirs, so that
+a request with a body, which can't be sent twice, seldom meets a connection that is just closing."""
+
 
 class ExchangeError(MinicdnError):
     """Something went wrong between here and there; `str()` says what."""
@@ -79,9 +83,10 @@ class Exchange:
 class HttpDoor:
     """A pool of connections. One for the upstream, one for peers and manager."""
 
-    def __init__(self, *, connections_max: int, connect_seconds: float, read_seconds: float, keepalive_seconds: float = 30.0) -> None:
-        limits = httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max, keepalive_expiry=keepalive_seconds)
-        self._transport = httpx.AsyncHTTPTransport(limits=limits, http2=False)
+    def __init__(
+        self, *, connections_max: int, connect_seconds: float, read_seconds: float, keepalive_seconds: float = KEEPALIVE_SECONDS
+    ) -> None:
+        self._transport = _transport(connections_max, keepalive_seconds)
         self._timeout = {"connect": connect_seconds, "read": read_seconds, "write": read_seconds, "pool": read_seconds}
 
     async def send(
@@ -116,6 +121,18 @@ def host_field(base: httpx.URL) -> bytes:
     return base.netloc
 
 
+def _transport(connections_max: int, keepalive_seconds: float) -> httpx.AsyncBaseTransport:
+    """Ours; httpx's own where httptools is missing."""
+    try:
+        from minicdn.wire.transport import LeanTransport
+    except ImportError:
+        limits = httpx.Limits(
+            max_connections=connections_max, max_keepalive_connections=connections_max, keepalive_expiry=keepalive_seconds
+        )
+        return httpx.AsyncHTTPTransport(limits=limits, http2=False)
+    return LeanTransport(connections_max=connections_max, keepalive_seconds=keepalive_seconds)
+
+
 def _translate(error: Exception, *, is_answered: bool) -> ExchangeError:
     said = str(error) or type(error).__name__
     if isinstance(error, httpx.PoolTimeout):
@@ -124,6 +141,6 @@ def _translate(error: Exception, *, is_answered: bool) -> ExchangeError:
         return Unreachable("no connection within the deadline")
     if isinstance(error, httpx.TimeoutException):
         return TimedOut("silent for too long")
-    if is_answered or isinstance(error, httpx.RemoteProtocolError) and "without sending" not in said:
+    if is_answered or (isinstance(error, httpx.RemoteProtocolError) and "without sending" not in said):
         return Broken(said)
     return Unreachable(said)

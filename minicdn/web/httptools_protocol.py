@@ -1,0 +1,192 @@
+"""The httptools protocol (see protocol.py for why)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from minicdn.web.protocol import HEAD_BYTES_MAX, UNENDING, Connection, decoded, path_of, status_line
+
+BODILESS = (204, 304)
+STATUS_LINES = {status: status_line(status) for status in range(100, 1000)}
+
+
+class HeadTooLarge(Exception):
+    """Raised inside the parser's callbacks, to stop it."""
+
+
+class ContentProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    _head_bytes = 0
+    _is_in_head = True
+    _refusal = (400, "this is no HTTP request that can be understood")
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX and self.parser is not None:
+                # Fed once more all the same: what is there may be the end of a head and the start of a long body.
+                self._refusal = (431, f"the request's head is longer than {HEAD_BYTES_MAX} bytes")
+                super().data_received(data)
+                if self._is_in_head and not self.transport.is_closing():
+                    self.send_400_response("")
+                return
+        super().data_received(data)
+
+    def on_url(self, url: bytes) -> None:
+        self._check_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._check_head(len(name) + len(value))
+        super().on_header(name, value.rstrip(b" \t"))
+
+    def on_message_begin(self) -> None:
+        self._field_bytes = 0
+        super().on_message_begin()
+
+    def _check_head(self, more: int) -> None:
+        self._field_bytes += more
+        if self._field_bytes > HEAD_BYTES_MAX:
+            self._refusal = (431, f"the request's head is longer than {HEAD_BYTES_MAX} bytes")
+            raise HeadTooLarge
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        self._head_bytes = 0
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        version = self.parser.get_http_version()
+        target = self.url
+        scope["minicdn.target"] = target
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["raw_path"], scope["query_string"] = path_of(target)
+        scope["path"] = decoded(scope["raw_path"])
+        previous = self.cycle
+        cycle = self.cycle = ContentCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        scope["minicdn.connection"] = Connection(self.transport, cycle)
+        if previous is None or previous.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:  # pipelined: its turn comes when the one before it is answered
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def on_message_complete(self) -> None:
+        self._is_in_head = True
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what could not be parsed, and close: nobody knows where the next request would begin."""
+        status, reason = self._refusal
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()  # an answer is under way: another one in its middle would be read as its body
+            return
+        text = reason.encode() + b"\n"
+        head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(text)
+        self.transport.write(STATUS_LINES[status] + head + text)
+        self.transport.close()
+
+
+class ContentCycle(RequestResponseCycle):
+    """One request and its response."""
+
+    _held_head: bytes | None = None
+
+    async def send(self, message: Any) -> None:
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if message["type"] == "http.response.start":
+            self._start(message)
+        else:
+            self._send_body(message.get("body", b""), is_last=not message.get("more_body", False))
+
+    def _start(self, message: Any) -> None:
+        if self.response_started:
+            raise RuntimeError("a second response to one request")
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        status = message["status"]
+        lines = [STATUS_LINES[status]]
+        length: int | None = None
+        for name, value in message.get("headers", ()):
+            lowered = name.lower()
+            if lowered == b"content-length":
+                length = int(value)
+            elif lowered == b"connection":
+                self.keep_alive = self.keep_alive and b"close" not in value.lower()
+                continue
+            elif lowered == b"transfer-encoding":
+                continue
+            if b"\r" in value or b"\n" in value or b"\0" in value:
+                value = value.replace(b"\r", b" ").replace(b"\n", b" ").replace(b"\0", b" ")
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(self._framing(status, length))
+        head = b"".join(lines)
+        if message.get("minicdn.is_followed"):
+            self._held_head = head
+        else:
+            self.transport.write(head)
+
+    def _framing(self, status: int, length: int | None) -> bytes:
+        """How the client will know the end of the body (RFC 9112 §6.3); settles what uvicorn's cycle expects."""
+        self.chunked_encoding = False
+        self.expected_content_length = length or 0
+        if self.scope["method"] == "HEAD" or status in BODILESS or status < 200:
+            self.expected_content_length = 0
+        elif length is None and self.scope["http_version"] == "1.0":
+            self.expected_content_length = UNENDING
+            self.keep_alive = False
+        elif length is None:
+            self.chunked_encoding = True
+            return b"transfer-encoding: chunked\r\n\r\n" if self.keep_alive else b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+        return b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+
+    def _send_body(self, body: bytes, *, is_last: bool) -> None:
+        if self.response_complete or not self.response_started:
+            raise RuntimeError("a body without a response")
+        if self.scope["method"] == "HEAD":
+            body = b""
+        if self._held_head is not None:
+            self.transport.write(self._held_head + body if len(body) < 65536 else self._held_head)
+            self._held_head = None
+            if len(body) >= 65536:
+                self.transport.write(body)
+        elif self.chunked_encoding:
+            parts = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
+            if is_last:
+                parts.append(b"0\r\n\r\n")
+            self.transport.write(b"".join(parts))
+        elif body:
+            self.transport.write(body)
+        if not self.chunked_encoding:
+            self.expected_content_length -= len(body)
+            if self.expected_content_length < 0:
+                raise RuntimeError("a body longer than its Content-Length")
+        if is_last:
+            self._end()
+
+    def _end(self) -> None:
+        if 0 < self.expected_content_length < UNENDING // 2:
+            raise RuntimeError("a body shorter than its Content-Length")
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()

@@ -1,0 +1,216 @@
+"""One client connection: HTTP/1.1 over asyncio, parsed by httptools.
+
+The body's chunks wait in a short queue; when it is long the socket is not read (back-pressure), so a slow reader costs
+READ_AHEAD_BYTES. Framing is strict where it matters (RFC 9112 §6.3): a body is whole when its last chunk or its last announced byte is
+there, or, where neither was promised, when the connection ends. What comes after that is nobody's, and ends the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import httptools
+
+READ_AHEAD_BYTES = 512 * 1024
+HEAD_BYTES_MAX = 256 * 1024
+BODILESS = (204, 304)
+
+
+class Lost(Exception):
+    """The connection ended. `is_answered`: bytes of the response had arrived."""
+
+    def __init__(self, reason: str, *, is_answered: bool) -> None:
+        super().__init__(reason)
+        self.is_answered = is_answered
+
+
+class ClientConnection(asyncio.Protocol):
+    """Exchanges one after the other: send(), wait_head(), read() until empty; then is_reusable tells whether there may be more."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.exchanges_count = 0
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]
+        self._is_lost = False
+        self._can_write = asyncio.Event()
+        self._can_write.set()
+        self._begin("")
+
+    def _begin(self, method: str) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._method = method
+        self._chunks: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_answered = False
+        self._has_head = False
+        self._is_whole = not method
+        self._ends_with_connection = False
+        self._keeps_alive = True
+        self._head_bytes = 0
+        self._error: str | None = None
+        self.fields = []
+
+    # What the exchange asks for
+
+    @property
+    def is_open(self) -> bool:
+        return not self._is_lost and not self._transport.is_closing()
+
+    @property
+    def is_reusable(self) -> bool:
+        return self._is_whole and self._keeps_alive and not self._chunks and self._error is None and self.is_open
+
+    def begin(self, method: str, head: bytes) -> None:
+        """Send a request's head (and body, where it is short). Raises Lost."""
+        if not self.is_open:
+            raise Lost("the connection was closed while it was idle", is_answered=False)
+        self.exchanges_count += 1
+        self._begin(method)
+        self._transport.write(head)
+
+    async def write(self, data: bytes) -> None:
+        """More of the request's body; waits while the other side is slow. Raises Lost."""
+        await self._can_write.wait()
+        if self._is_lost:
+            raise Lost(self._error or "the connection was closed", is_answered=self._is_answered)
+        self._transport.write(data)
+
+    async def wait_head(self) -> None:
+        """Until status and fields of the final response are there. Raises Lost."""
+        while not self._has_head:
+            await self._wait()
+
+    async def read(self) -> bytes:
+        """The next bytes of the body; empty at its end. Raises Lost where it ends early."""
+        while not self._chunks:
+            if self._is_whole:
+                return b""
+            await self._wait()
+        chunk = self._chunks.popleft()
+        self._queued_bytes -= len(chunk)
+        if self._queued_bytes < READ_AHEAD_BYTES // 2 and self.is_open:
+            self._transport.resume_reading()
+        return chunk
+
+    def close(self) -> None:
+        """At once, whatever is under way."""
+        if self._transport is not None and not self._is_lost:
+            self._transport.abort()
+
+    async def _wait(self) -> None:
+        if self._is_lost or self._error is not None:
+            raise Lost(self._error or "the connection was closed", is_answered=self._is_answered)
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # What the transport tells
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_whole:  # nobody asked: an answer to nothing must never become the answer to the next request
+            self._keeps_alive = False
+            self._transport.close()
+            return
+        self._is_answered = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("the answer switches protocols")
+        except httptools.HttpParserError as error:
+            if self._is_whole:
+                self._keeps_alive = False
+                self._transport.close()
+            else:
+                self._fail(f"the answer is no HTTP: {error}")
+        if not self._has_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._fail("the answer's head is too long")
+
+    def _fail(self, reason: str) -> None:
+        self._error = self._error or reason
+        self._transport.abort()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self._end("the connection was closed")
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._is_lost = True
+        self._can_write.set()
+        self._end(f"the connection was lost: {error}" if error is not None else "the connection was closed", is_clean=error is None)
+
+    def _end(self, reason: str, *, is_clean: bool = True) -> None:
+        if self._ends_with_connection and self._has_head and is_clean and self._error is None:
+            self._is_whole = True
+        elif not self._is_whole:
+            self._error = self._error or (reason if not self._has_head else f"{reason} before the end of the body")
+        self._keeps_alive = False
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._can_write.clear()
+
+    def resume_writing(self) -> None:
+        self._can_write.set()
+
+    # What the parser tells
+
+    def on_message_begin(self) -> None:
+        if self._is_whole:
+            self._keeps_alive = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._has_head:
+            self.fields.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        if self._has_head:
+            return
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self.fields = []  # an interim answer; the final one follows (RFC 9110 §15.2)
+            if status == 101:
+                self._fail("the answer switches protocols")
+            return
+        self.status = status
+        self._has_head = True
+        self._keeps_alive = self._parser.should_keep_alive()
+        self._ends_with_connection = not self._is_delimited()
+        if self._method == "HEAD" or status in BODILESS:
+            self._is_whole = True
+        self._wake()
+
+    def _is_delimited(self) -> bool:
+        codings = [value.lower() for name, value in self.fields if name.lower() == b"transfer-encoding"]
+        if codings:
+            return codings[-1].endswith(b"chunked")
+        return any(name.lower() == b"content-length" for name, _ in self.fields)
+
+    def on_body(self, body: bytes) -> None:
+        if self._is_whole:
+            return
+        self._chunks.append(body)
+        self._queued_bytes += len(body)
+        if self._queued_bytes > READ_AHEAD_BYTES:
+            self._transport.pause_reading()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        if self._has_head and not self._ends_with_connection:
+            self._is_whole = True
+            self._wake()
