@@ -21,7 +21,7 @@ from typing import Any
 from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.decide import may_serve_on_error
-from minicdn.core.freshness import Policy, Stored, fits, freshen
+from minicdn.core.freshness import Policy, Stored, apply_head, fits, freshen
 from minicdn.core.message import Request
 from minicdn.core.vary import matches
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
@@ -228,6 +228,8 @@ class Dock:
     def _receive(self, fill: Fill, supply: Supply) -> Body:
         """The head is there: publish it, with a body that will fill."""
         is_get = fill.request.method == "GET"
+        if not is_get:
+            self._apply_head(fill, supply)
         is_kept = supply.kind is Kind.FOUND and is_get
         body = self._shelf.new_body(fill.request.key, supply.length, is_kept=is_kept)
         entry = Entry(fill.request.key, supply.head, supply.stored, body, is_hot=fill.is_hot and supply.source == "peer")
@@ -240,6 +242,14 @@ class Dock:
             Outcome(entry, is_private=is_private, source=supply.source, status=supply.head.status, detail=supply.detail)
         )
         return body
+
+    def _apply_head(self, fill: Fill, supply: Supply) -> None:
+        """HEAD brings news of what is stored for GET (RFC 9111 §4.3.5)."""
+        held = fill.held
+        if held is not None and held.stored is not None:
+            policy = self._policy()
+            news = apply_head(held.stored, supply.head, supply.request_at, supply.response_at, policy, fill.request)
+            self._shelf.restate(held, news)
 
     async def _stream(self, fill: Fill, supply: Supply, body: Body) -> Supply:
         """All bytes into the body, from as many suppliers as it takes. Returns the last one, for closing."""

@@ -13,7 +13,7 @@ from enum import Enum
 from minicdn.core.conditional import strip_conditionals, strong_validator, validation_fields
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_wire, rebase, storable
-from minicdn.core.headers import end_to_end, first
+from minicdn.core.headers import end_to_end, first, without
 from minicdn.core.message import Fields, Head, Request
 from minicdn.core.ranges import parse_content_range
 from minicdn.core.via import add_via
@@ -23,7 +23,8 @@ from minicdn.wire.fetch import FetchAnswer, FetchRequest
 from minicdn.wire.peers import PeerAnswer, PeerClient
 from minicdn.wire.upstream import Upstream, UpstreamAnswer
 
-NOT_FORWARDED = (b"range", b"if-range", b"host", b"expect", b"content-length")
+NOT_PASSED = frozenset((b"host", b"expect"))
+NOT_FILLED_WITH = frozenset((b"range", b"content-length"))
 
 
 class Kind(Enum):
@@ -65,10 +66,15 @@ def held_tag(stored: Stored | None) -> bytes | None:
     return first(stored.head.fields, b"etag") or first(stored.head.fields, b"last-modified")
 
 
+def passed_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
+    """A client's fields as they go on to the upstream: end-to-end, without what is meant for the next hop or for us."""
+    kept = end_to_end(fields)
+    return [(name, value) for name, value in kept if name not in NOT_PASSED and not name.startswith(b"x-minicdn-")]
+
+
 def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
-    """A client's fields as a fill carries them: end-to-end, for the whole body, without conditions and without what is meant for us."""
-    kept = strip_conditionals(end_to_end(fields))
-    return [(name, value.strip(b" \t")) for name, value in kept if name not in NOT_FORWARDED and not name.startswith(b"x-minicdn-")]
+    """The same as a fill carries them: for the whole body, and without conditions."""
+    return without(strip_conditionals(passed_fields(fields)), NOT_FILLED_WITH)
 
 
 class UpstreamSupplier:

@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from secrets import token_hex
 from typing import Any
 
-from minicdn.core.headers import end_to_end, first, has
+from minicdn.core.headers import first, has
 from minicdn.core.logline import LogLine, parse_header_data
 from minicdn.core.message import Request
 from minicdn.core.target import parse_target, split_absolute
-from minicdn.core.via import add_via
+from minicdn.core.via import add_via, has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError
 from minicdn.node.cache import Found
 from minicdn.node.delivery import Delivery, Part, deliver
 from minicdn.node.node import Node
+from minicdn.node.suppliers import passed_fields
 from minicdn.web.protocol import Connection, target_of
 from minicdn.web.status import status_of, text_fields
 
@@ -49,6 +50,8 @@ class Content:
 
     async def _answer(self, response: Response) -> None:
         request = response.request = parse_request(response.scope)
+        if has_passed(request.fields, self._name):
+            raise ClientError(508, "this request has been here before: the upstream leads back to this node")
         if request.method not in ("GET", "HEAD"):
             await self._pass(response, request)
             return
@@ -108,7 +111,7 @@ class Content:
         node.counters.add("passes_count")
         node.counters.add("upstream_requests_count")
         has_content = has(request.fields, b"content-length") or has(request.fields, b"transfer-encoding")
-        fields = [line for line in end_to_end(request.fields) if line[0] not in (b"expect", b"host") and not line[0].startswith(b"x-minicdn-")]
+        fields = passed_fields(request.fields)
         content = _uploaded(response.receive) if has_content else None
         response.source = "upstream"
         answer = await node.upstream.send(request.method, request.key, add_via(fields, self._name), content)
