@@ -95,7 +95,7 @@ def test_expired_is_stale_at_once_and_keeps_its_grace():
     assert not is_fresh(purged, NOW + 5) and purged.stale_while_revalidate_seconds == 0
     assert purged.stale_if_error_seconds == STORED.stale_if_error_seconds
     assert purged.head == STORED.head and age_seconds(purged, NOW + 6) == age_seconds(STORED, NOW + 6)
-    assert not is_fresh(rebase(purged, 15, NOW), NOW)
+    assert not is_fresh(rebase(purged, 15, NOW), NOW) and purged.fresh_until == NOW + 5
 
 
 def test_expiring_what_is_stale_prolongs_nothing():

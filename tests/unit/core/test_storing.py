@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from minicdn.core.freshness import NotStored, Policy, Stored
+from minicdn.core.freshness import NotStored, Policy, Stored, storable
 from minicdn.core.lifetime import parse_age
-from tests.unit.core.making import NOW, date, get, judged, kept, values
+from tests.unit.core.making import NOW, POLICY, answer, date, get, judged, kept, values
 
 DAY = 24 * 3600
 ALL_STATUSES = [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 502, 503, 504, 599]
@@ -24,6 +24,7 @@ ALL_STATUSES = [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499,
         (["Cache-Control: max-age=99999999999"], 2**31, "cache-control: max-age"),
         (["CDN-Cache-Control: max-age=5", "Cache-Control: no-store"], 5, "cdn-cache-control: max-age"),
         (["CDN-Cache-Control: max-age=5", "Cache-Control: s-maxage=60"], 5, "cdn-cache-control: max-age"),
+        (["CDN-Cache-Control: public", f"Expires: {date(60)}", "Cache-Control: max-age=60"], 0, "nothing"),
         (["CDN-Cache-Control: &", "Cache-Control: max-age=60"], 60, "cache-control: max-age"),
         (["MiniCDN-CDN-Cache-Control: max-age=4", "CDN-Cache-Control: no-store"], 4, "minicdn-cdn-cache-control: max-age"),
         # Expires − Date.
@@ -46,7 +47,7 @@ ALL_STATUSES = [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499,
     ],
 )
 def test_lifetime(written, seconds, decided_by):
-    stored = kept(*written)
+    stored = kept(*written, 'ETag: "a"')
     assert (stored.lifetime_seconds, stored.decided_by) == (seconds, decided_by)
 
 
@@ -270,3 +271,9 @@ def test_age_on_arrival(written, delay, age):
     stored = kept("Cache-Control: max-age=3600", *written, delay=delay)
     assert stored.initial_age_seconds == age
     assert stored.fresh_until == NOW + 3600 - age
+
+
+def test_half_a_second_of_rounding_is_no_age():
+    arrived = NOW + 0.9
+    stored = storable(get(), answer("Cache-Control: max-age=1", f"Date: {date()}"), arrived, arrived, POLICY)
+    assert stored.initial_age_seconds == 0

@@ -60,6 +60,7 @@ def test_requests_that_do_not(vary, stored, presented):
 def test_all_lines_of_vary_count():
     fields = lines("Vary: a", "vary: B")
     assert selecting(get("A: 1", "B: 2").fields, fields) == ((b"a", b"1"), (b"b", b"2"))
+    assert [name for name, _ in selecting((), lines("Vary: e, b, D", "Vary: c, a, B"))] == [b"a", b"b", b"c", b"d", b"e"]
     assert selecting((), lines("Vary:", "Vary: *")) is None
     assert selecting(get("A: 1").fields, ()) == ()
 

@@ -1,0 +1,30 @@
+"""Digests in fields: Repr-Digest and Content-Digest (RFC 9530).
+
+Repr-Digest is of the whole representation, the same on a 200 and on each 206 of it; that is why it can prove a file that came in
+pieces. Only the two algorithms that the registry still calls active are read; an upstream's older ones pass by unread.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from minicdn.core import headers, structured
+from minicdn.core.message import Fields
+
+DIGEST_BYTES = {"sha-256": 32, "sha-512": 64}
+"""Algorithm → length of its digest (RFC 9530 §7.2, "active")."""
+
+
+def parse_digests(fields: Fields, name: bytes = b"repr-digest") -> dict[str, bytes]:
+    """Algorithm → digest, of those we know; empty where the field is missing or does not parse (RFC 9530 §2, §3)."""
+    members = structured.parse_dictionary(headers.every(fields, name)) or {}
+    return {
+        algorithm: value
+        for algorithm, length in DIGEST_BYTES.items()
+        if isinstance(value := members.get(algorithm), bytes) and len(value) == length
+    }
+
+
+def digest_value(digests: dict[str, bytes]) -> bytes:
+    """The field's value for these digests, as a structured dictionary."""
+    return b", ".join(b"%s=:%s:" % (algorithm.encode(), base64.b64encode(digest)) for algorithm, digest in sorted(digests.items()))
