@@ -1,4 +1,27 @@
-from minicdn.cli import main
+"""The first lines that run. A start takes the signals over before it imports anything large: a Ctrl-C may come at any time."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from minicdn.closing import Closing
+from minicdn.errors import COLD_EXIT_CODE
+
+STARTS = ("manager", "peer")
+
+
+def main() -> NoReturn:
+    closing = Closing()
+    if sys.argv[1:2] and sys.argv[1] in STARTS:
+        closing.listen()
+    try:
+        from minicdn.cli import main as run
+
+        run(closing)
+    except KeyboardInterrupt:
+        sys.exit(COLD_EXIT_CODE)
+
 
 if __name__ == "__main__":
     main()

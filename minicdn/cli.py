@@ -24,23 +24,27 @@ from minicdn.errors import COLD_EXIT_CODE, OperatorError, UsageError
 from minicdn.options import SWITCH, Option, options_of
 
 if TYPE_CHECKING:
+    from socket import socket
+
+    from minicdn.closing import Closing
     from minicdn.settings import Settings
 
 UNEXPECTED_EXIT_CODE = 70
 """A mistake in this program, as sysexits.h numbers it."""
 
 
-def main(args: Sequence[str] | None = None) -> NoReturn:
-    code = run(sys.argv[1:] if args is None else args)
+def main(closing: Closing) -> NoReturn:
+    """`closing` has taken the signals over already, where the command is one that starts a node."""
+    code = run(sys.argv[1:], closing)
     if code == COLD_EXIT_CODE:
         os._exit(code)  # nothing that hangs may keep it: neither threads nor exit handlers
     sys.exit(code)
 
 
-def run(args: Sequence[str]) -> int:
+def run(args: Sequence[str], closing: Closing) -> int:
     """The exit code; one line on standard error if it is not 0."""
     try:
-        return cli.main(args=list(args), prog_name="minicdn", standalone_mode=False) or 0
+        return cli.main(args=list(args), prog_name="minicdn", standalone_mode=False, obj=closing) or 0
     except click.ClickException as error:
         return _fail(_usage_line(error), UsageError.exit_code)
     except OperatorError as error:
@@ -119,7 +123,7 @@ def cli() -> None:
 @click.pass_context
 def manager(ctx: click.Context, config: str | None, **_flags: Any) -> int:
     """Serve a site, and send its clients to the peers that help."""
-    return _run_role("manager", config, _given_flags(ctx))
+    return _run_role("manager", config, _given_flags(ctx), ctx.obj)
 
 
 @_with_options("peer")
@@ -128,7 +132,7 @@ def manager(ctx: click.Context, config: str | None, **_flags: Any) -> int:
 @click.pass_context
 def peer(ctx: click.Context, config: str | None, **_flags: Any) -> int:
     """Help a manager: keep its site's files here and serve them."""
-    return _run_role("peer", config, _given_flags(ctx))
+    return _run_role("peer", config, _given_flags(ctx), ctx.obj)
 
 
 def _given_flags(ctx: click.Context) -> dict[str, str | None]:
@@ -140,12 +144,9 @@ def _given_flags(ctx: click.Context) -> dict[str, str | None]:
     return given
 
 
-def _run_role(role_name: str, config: str | None, flags: dict[str, str | None]) -> int:
-    from minicdn.closing import Closing
+def _run_role(role_name: str, config: str | None, flags: dict[str, str | None], closing: Closing) -> int:
     from minicdn.listener import open_listener, raise_file_limit
 
-    closing = Closing()
-    closing.listen()  # first: whatever follows can be interrupted well
     path = find_file(config, os.environ, Path.cwd())
     resolved = resolve(role_name, flags, os.environ, read_file(path) if path else {})
     settings = resolved.settings
@@ -164,7 +165,7 @@ def _default_cache_dir(role_name: str, port: int) -> Path:
     return user_cache_path("minicdn", appauthor=False) / f"{role_name}-{port}"
 
 
-def _serve(settings: Settings, listener: Any, closing: Any) -> int:
+def _serve(settings: Settings, listener: socket, closing: Closing) -> int:
     from minicdn.announce import start_lines
     from minicdn.roles.manager import Manager
     from minicdn.roles.peer import Peer
