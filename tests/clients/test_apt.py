@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -26,8 +28,8 @@ def make_package(folder: Path, version: str, payload: bytes) -> Path:
     return package
 
 
-def publish(nginx: Nginx, work: Path, package: Path) -> None:
-    """A small repository: pool, package index, release file."""
+def publish(nginx: Nginx, work: Path, package: Path, *, hours_ago: int) -> None:
+    """A small repository: pool, package index, release file. Its age lets a cache guess that it stays as it is for a while."""
     root = nginx.root / "debian"
     index = root / "dists/stable/main/binary-all"
     index.mkdir(parents=True, exist_ok=True)
@@ -38,6 +40,9 @@ def publish(nginx: Nginx, work: Path, package: Path) -> None:
     options += ["-o", "APT::FTPArchive::Release::Architectures=all"]
     (work / "Release").write_text(run_well("apt-ftparchive", *options, "release", root / "dists/stable"))
     (root / "dists/stable/Release").write_bytes((work / "Release").read_bytes())
+    at = time.time() - hours_ago * 3600
+    for path in root.rglob("*"):
+        os.utime(path, (at, at))
 
 
 def apt(work: Path, *words: str | Path) -> list[str | Path]:
@@ -70,7 +75,7 @@ def work(tmp_path: Path) -> Path:
 
 def test_apt_updates_downloads_and_sees_a_new_version(nginx: Nginx, cluster: Cluster, work: Path) -> None:
     first = make_package(work, "1.0", bytes_of("deb", 6_000_000))
-    publish(nginx, work, first)
+    publish(nginx, work, first, hours_ago=20)
     (work / "sources.list").write_text(f"deb [trusted=yes arch=all] {cluster.url}/debian stable main\n")
     run_well(*apt(work, "update"))
     run_well(*apt(work, "download", NAME), cwd=work / "cache")
@@ -78,7 +83,8 @@ def test_apt_updates_downloads_and_sees_a_new_version(nginx: Nginx, cluster: Clu
     assert nginx.bytes_sent(f"/debian/pool/{first.name}") <= 1.02 * first.stat().st_size
 
     second = make_package(work, "2.0", bytes_of("deb2", 50_000))
-    publish(nginx, work, second)
-    run_well(*apt(work, "update"))
-    run_well(*apt(work, "download", NAME), cwd=work / "cache")
+    publish(nginx, work, second, hours_ago=10)
+    updated = run_well(*apt(work, "update"))
+    downloaded = run_well(*apt(work, "download", NAME), cwd=work / "cache")
+    assert (work / "cache" / second.name).exists(), f"{updated}\n{downloaded}\n" + "\n".join(map(str, nginx.settled_log()))
     assert sha256_of(work / "cache" / second.name) == sha256_of(second)

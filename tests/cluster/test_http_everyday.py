@@ -242,6 +242,19 @@ def test_changed_content_replaces_the_old(door: Door, size: int) -> None:
     assert (answer.body, answer["ETag"], answer["Content-Length"]) == (new, '"new"', str(size + 77))
 
 
+@sizes
+@pytest.mark.parametrize("directive", ["no-cache", "max-age=0"])
+def test_a_client_can_ask_for_a_fresh_look(door: Door, size: int, directive: str) -> None:
+    """What the client forces is asked of the upstream, whoever the owner is; and everybody has it afterwards."""
+    old, new = bytes_of("old", size), bytes_of("new", size + 5)
+    path = door.on(validating(old, '"old"', [KEPT]), f"{directive}-{size}")
+    assert door.ask(path).body == old
+    door.on(validating(new, '"new"', [KEPT]), f"{directive}-{size}")
+    assert door.ask(path).body == old
+    assert door.ask(path, fields=[("Cache-Control", directive)]).body == new
+    assert door.ask(path).body == new
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
 @pytest.mark.parametrize("size", [0, 3, 3_000_000])
 def test_other_methods_pass_through_with_their_bodies(door: Door, method: str, size: int) -> None:
