@@ -149,8 +149,3 @@ def is_failure(status: int) -> bool:
 def invalidates(method: str, status: int) -> bool:
     """Whether an answer to this method makes what is stored under the target unusable (RFC 9111 §4.4): unsafe, and no error."""
     return method not in SAFE_METHODS and 200 <= status < 400
-
-
-def has_authorization(request: Request) -> bool:
-    """Whether the request carries credentials (RFC 9111 §3.5)."""
-    return headers.has(request.fields, b"authorization")
