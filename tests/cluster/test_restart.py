@@ -38,21 +38,26 @@ def test_large_files_survive_a_restart(stage: Stage, how: str) -> None:
     assert nginx.bytes_sent() == sum(map(len, bodies.values()))
 
 
-def test_a_peer_keeps_its_files_over_a_crash(stage: Stage) -> None:
+@pytest.mark.parametrize("asked_at", ["the restarted peer", "the other peer"])
+def test_a_peer_keeps_its_files_over_a_crash(stage: Stage, asked_at: str) -> None:
+    """Its place among the owners comes back with it: what it holds is still asked of it, and of nobody else."""
     origin = stage.origin()
     cluster = stage.cluster(origin.url, peers=2)
     first, second = cluster.peers
-    path = cluster.key_owned_by(first)
-    body = bytes_of("p", 6 * MIB)
-    origin.on(path, whole(body, [KEPT, ("ETag", '"1"')]))
-    assert ask(first.url, path).body == body
+    paths = [path for path in (f"/{n}.bin" for n in range(16)) if cluster.owner_of(path) is first]
+    bodies = {path: bytes_of(path, 5 * MIB) for path in paths}
+    for path, body in bodies.items():
+        origin.on(path, whole(body, [KEPT, ("ETag", '"1"')]))
+        assert ask(first.url, path).body == body
+    eventually(lambda: len(list(first.cache_dir.rglob("*.meta"))) == len(paths), "its files kept")
     first.kill()
     again = cluster.start_peer("peer0-again", port=first.port, cache_dir=first.cache_dir)
     cluster.peers.remove(first)
     cluster.wait_agreed()
-    assert ask(again.url, path).body == body
-    assert ask(second.url, path).body == body
-    assert len(origin.asked(path)) == 1
+    node = again if asked_at == "the restarted peer" else second
+    for path, body in bodies.items():
+        assert ask(node.url, path).body == body
+    assert [len(origin.asked(path)) for path in paths] == [1] * len(paths)
 
 
 @pytest.mark.parametrize("size", [3 * MIB, 8 * MIB], ids=["small", "large"])
