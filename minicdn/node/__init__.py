@@ -1,0 +1,1 @@
+"""A running node: the desk, the dock, the place in the cluster."""

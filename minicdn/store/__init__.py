@@ -1,0 +1,1 @@
+"""The shelf: memory and disk behind one reader. The only room with file handles."""

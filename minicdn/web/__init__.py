@@ -1,0 +1,1 @@
+"""The doors: content, peers' questions, control."""

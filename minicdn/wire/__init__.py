@@ -1,0 +1,1 @@
+"""The network: upstream, peers, manager. Knows nothing of the store."""
