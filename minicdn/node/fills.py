@@ -23,7 +23,7 @@ from minicdn.core.counters import Counters
 from minicdn.core.decide import may_serve_on_error
 from minicdn.core.freshness import Policy, Stored, apply_head, fits, freshen
 from minicdn.core.message import Request
-from minicdn.core.vary import matches
+from minicdn.core.vary import fits as fits_variant
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.suppliers import Continuation, Kind, Supply
@@ -325,7 +325,7 @@ def may_join(request: Request, outcome: Outcome) -> bool:
     if outcome.is_private:
         return False
     stored: Stored | None = outcome.entry.stored if outcome.entry is not None else None
-    return stored is None or matches(request.fields, stored.selecting)
+    return stored is None or fits_variant(request.fields, stored)
 
 
 async def _skip(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]:
