@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +38,10 @@ DOORS = {
     "httpx": {"wire"},
     "aiohttp": {"wire"},
     "starlette": {"web"},
-    "uvicorn": {"top", "web/protocol.py"},
-    "httptools": {"web/protocol.py"},
-    "h11": {"web/protocol.py"},
+    "uvicorn": {"top", "web/protocol.py", "web/httptools_protocol.py", "web/h11_protocol.py"},
+    "certifi": {"wire"},
+    "httptools": {"web/httptools_protocol.py", "wire/connection.py"},
+    "h11": {"web/protocol.py", "web/h11_protocol.py"},
     "uvloop": {"top"},
     "click": {"top"},
     "platformdirs": {"top"},
@@ -136,7 +138,7 @@ def test_the_rule_would_notice_an_upward_import() -> None:
 def test_one_door_for_each_dependency(module: Module) -> None:
     for imported, line, _ in module.imports():
         package = imported.split(".")[0]
-        if package == "uvicorn" and module.name == "web/protocol.py":
+        if package == "uvicorn" and module.room == "web":
             assert imported.startswith("uvicorn.protocols"), f"{module.name}:{line}: the protocols only"
         allowed = DOORS.get(package)
         if allowed is not None and module.room != KIT_THAT_SHIPS:
@@ -148,6 +150,15 @@ def test_no_dependency_comes_in_unannounced(module: Module) -> None:
     known = {*DOORS, *sys.stdlib_module_names, "minicdn"}
     for imported, line, _ in module.imports(with_types_only=True):
         assert imported.split(".")[0] in known, f"{module.name}:{line} imports {imported}: give it a door here and a line in pyproject.toml"
+
+
+def test_every_door_leads_to_something_that_is_installed() -> None:
+    """What is imported stands in pyproject.toml; h11 is what uvicorn brings along, and is used only through it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    listed = {re.split(r"[^\w.-]", line)[0].lower() for group in groups for line in group} | {"h11"}
+    imported = {name.split(".")[0] for module in MODULES for name, _, _ in module.imports()}
+    assert (imported & set(DOORS)) - listed == set()
 
 
 @modules
