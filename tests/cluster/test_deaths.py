@@ -101,6 +101,18 @@ def test_a_frozen_peer_leaves_and_comes_back(stage: Stage) -> None:
     cluster.wait_agreed(deadline_seconds=30)
 
 
+def test_a_frozen_owner_holds_nobody_for_longer_than_its_membership(stage: Stage) -> None:
+    """A laptop that goes to sleep accepts connections and says nothing. Once it is out of the list, nobody waits for it."""
+    nginx = stage.nginx()
+    cluster = stage.cluster(nginx.url, peers=2, renew="1s", window="3s")
+    frozen, alive = cluster.peers
+    path = cluster.key_owned_by(frozen)
+    nginx.put(path, b"from upstream, then")
+    frozen.signal(signal.SIGSTOP)
+    answer = alive.ask(path, deadline_seconds=15)
+    assert (answer.status, answer.body) == (200, b"from upstream, then")
+
+
 @pytest.mark.timeout(180)
 def test_the_manager_dies_and_comes_back(stage: Stage) -> None:
     need("curl")
