@@ -154,12 +154,18 @@ class NodeServer(uvicorn.Server):
     # The steps of a warm close
 
     async def _leave(self) -> None:
-        # From here on every answer closes its connection, so that the next request goes elsewhere.
-        self.server_state.default_headers = [(b"connection", b"close")]
+        self._say_goodbye_with_each_answer()
         self._console.say(f"closing: {self._doing()}; Ctrl-C again to stop now")
         await _within(LEAVE_SECONDS, self._role.begin_drain(), "leaving the list")
         if self._leaves_a_list:
             await asyncio.sleep(LINGER_SECONDS)
+
+    def _say_goodbye_with_each_answer(self) -> None:
+        """From here on an answer closes its connection, so that the next request goes elsewhere. The app is exchanged rather than
+        wrapped from the start: requests pay for it only while closing."""
+        app = self.config.loaded_app = _closing_after(self.config.loaded_app)
+        for connection in self.server_state.connections:
+            connection.app = app  # type: ignore[union-attr]
 
     def _doing(self) -> str:
         leaving = "leaving the list, " if self._leaves_a_list else ""
@@ -202,6 +208,18 @@ class NodeServer(uvicorn.Server):
             transport = getattr(connection, "transport", None)
             if transport is not None:
                 transport.abort()
+
+
+def _closing_after(app: Any) -> Any:
+    async def answer_and_close(scope: Any, receive: Any, send: Any) -> None:
+        async def send_with_close(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        await app(scope, receive, send_with_close)
+
+    return answer_and_close
 
 
 def _is_download(connection: Any) -> bool:

@@ -13,12 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from minicdn.closing import Closing
 from minicdn.console import Console, set_up_logging
 from minicdn.listener import open_listener
 from minicdn.server import serve
+from minicdn.web.protocol import protocol_class
 
 
 class FakeRole:
@@ -67,7 +66,7 @@ if __name__ == "__main__":
     console = Console(sys.stdout)
     listener = open_listener("127.0.0.1", 0)
     code = serve(
-        FakeRole(), app, HttpToolsProtocol, listener, closing=closing, console=console,
+        FakeRole(), app, protocol_class(), listener, closing=closing, console=console,
         announce=lambda: console.say(f"ready at http://127.0.0.1:{listener.getsockname()[1]}"),
         leaves_a_list=True, drain_seconds=float(os.environ.get("FAKE_DRAIN", "60")),
     )  # fmt: skip
