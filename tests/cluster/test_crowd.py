@@ -49,9 +49,11 @@ def test_fifty_at_once_are_one_upstream_request(stage: Stage, peers: int, size: 
     cluster = stage.cluster(origin.url, peers=peers)
     with ThreadPoolExecutor(50) as pool:
         answers: list[Future[Answer]] = [pool.submit(ask_following, cluster.url + path) for _ in range(50)]
-        origin.wait_asked(path)
-        always(lambda: len(origin.asked(path)) == 1, "one request at the origin for all fifty", for_seconds=1.5)
-        gate.open()
+        try:
+            origin.wait_asked(path)
+            always(lambda: len(origin.asked(path)) == 1, "one request at the origin for all fifty", for_seconds=1.5)
+        finally:
+            gate.open()  # the fifty must not wait in vain when the test has failed
         assert all(one.result().body == body for one in answers)
     assert len(origin.asked(path)) == 1
 
