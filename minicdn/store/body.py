@@ -4,47 +4,26 @@ One writer, the fill, adds spans; any number of readers follow, each at its own 
 so a body that is whole, one that is still coming and one filled out of order are all read alike.
 
 Where the bytes lie is the storage's affair (memory.py, disk.py). Where nothing can be kept (a body too large for the budget, one
-that may not be stored, a disk that refuses) the body *relays*: a short window of bytes is held until the slowest reader has
-taken them, and the writer waits for room. That is the only case in which a reader can slow another.
+that may not be stored, a disk that refuses) the body *relays* (relay.py): a short window of bytes is held until the slowest
+reader has taken them, and the writer waits for room. That is the only case in which a reader can slow another.
+
+A small cache is mostly bodies that nobody reads at the moment: what only readers and waiters need is made when the first comes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from enum import Enum
-from typing import Protocol
 
 from minicdn.core.spans import SpanSet
-from minicdn.errors import BrokenBody
+from minicdn.errors import BrokenBody, DiskError
+from minicdn.store.reader import Reader
+from minicdn.store.relay import Relay
+from minicdn.store.storage import Storage
+from minicdn.store.waiters import END, Waiters
 
-RELAY_WINDOW_BYTES = 1024 * 1024
-READ_BYTES_MAX = 256 * 1024
-
-
-class Storage(Protocol):
-    """Where a body's bytes lie. One implementation in memory, one on disk."""
-
-    medium: str
-    """`memory` or `disk`, for the log and the counters."""
-
-    def write(self, offset: int, data: bytes) -> None:
-        """Keep the bytes. Raises DiskError where they can't be kept."""
-
-    def read(self, offset: int, size: int) -> bytes | None:
-        """1 … `size` bytes from `offset`, all known to be there; None where that would have to wait for a disk."""
-
-    async def read_waiting(self, offset: int, size: int) -> bytes:
-        """The same, waiting for the disk off the event loop. Raises BrokenBody where the bytes are gone."""
-
-    def seal(self, length: int) -> None:
-        """The body is whole; nothing more is written."""
-
-    def park(self) -> None:
-        """Nobody reads or writes for now: let go of file handles."""
-
-    def discard(self) -> None:
-        """Never to be read again: delete. Idempotent."""
+RELAY_STALL_SECONDS = 900.0
+"""Far beyond what a client may stall: then nobody at all moves, and the fill must not hang for ever."""
 
 
 class Progress(Enum):
@@ -53,54 +32,10 @@ class Progress(Enum):
     BROKEN = "broken"
 
 
-class Relay:
-    """The window of a body that is not kept: chunks [low, high), dropped from below as the slowest reader passes."""
-
-    medium = "none"
-
-    def __init__(self, saved: Storage | None, start: int) -> None:
-        self._saved = saved
-        self._start = start
-        self._chunks: deque[tuple[int, bytes]] = deque()
-        self.window_bytes = 0
-
-    def write(self, offset: int, data: bytes) -> None:
-        self._chunks.append((offset, data))
-        self.window_bytes += len(data)
-
-    def read(self, offset: int, size: int) -> bytes | None:
-        if self._saved is not None and offset < self._start:
-            return self._saved.read(offset, min(size, self._start - offset))
-        for chunk_at, chunk in self._chunks:
-            if chunk_at <= offset < chunk_at + len(chunk):
-                skip = offset - chunk_at
-                return chunk[skip : skip + size] if skip or size < len(chunk) else chunk
-        raise BrokenBody("these bytes have passed: the body is not kept")
-
-    async def read_waiting(self, offset: int, size: int) -> bytes:
-        assert self._saved is not None
-        return await self._saved.read_waiting(offset, min(size, self._start - offset))
-
-    def drop_below(self, position: int) -> None:
-        while self._chunks and self._chunks[0][0] + len(self._chunks[0][1]) <= position:
-            self.window_bytes -= len(self._chunks.popleft()[1])
-
-    def seal(self, length: int) -> None:
-        """Nothing to do: what is in the window is still to be read."""
-
-    def park(self) -> None:
-        if self._saved is not None:
-            self._saved.park()
-
-    def discard(self) -> None:
-        if self._saved is not None:
-            self._saved.discard()
-
-
 class Body:
     """Bytes with progress. Not thread-safe: all calls on the event loop."""
 
-    __slots__ = ("_discarded", "_readers", "_relay", "_room", "_storage", "_waiters", "error", "have", "length", "progress")
+    __slots__ = ("_is_discarded", "_readers", "_relay", "_room", "_storage", "_waiters", "error", "have", "length", "progress")
 
     def __init__(self, storage: Storage | None, length: int | None = None) -> None:
         """storage None: the body relays from its first byte."""
@@ -110,10 +45,10 @@ class Body:
         self.have = SpanSet()
         self.progress = Progress.FILLING
         self.error: str | None = None
-        self._readers: set[Reader] = set()
-        self._waiters: list[asyncio.Future[None]] = []
+        self._readers: set[Reader] | None = None
+        self._waiters: Waiters | None = None
         self._room: asyncio.Future[None] | None = None
-        self._discarded = False
+        self._is_discarded = False
 
     @classmethod
     def whole(cls, storage: Storage, length: int) -> Body:
@@ -146,15 +81,20 @@ class Body:
 
     @property
     def reader_count(self) -> int:
-        return len(self._readers)
+        return len(self._readers) if self._readers else 0
 
     # The writer's side
 
     def write(self, offset: int, data: bytes) -> None:
-        """Take bytes in and wake who waits for them. Raises DiskError; nothing has changed then."""
+        """Take bytes in and wake who waits for them. Raises DiskError, or BrokenBody for more than was announced; nothing has
+        changed then."""
+        end = offset + len(data)
+        if self.length is not None and end > self.length:
+            raise BrokenBody("more bytes came than were announced")
         self._storage.write(offset, data)
-        self.have.add(offset, offset + len(data))
-        self._wake()
+        self.have.add(offset, end)
+        if self._waiters:
+            self._waiters.wake(offset, end)
 
     def relay_from_here(self) -> None:
         """The disk refuses: what is on it stays readable for those who read now, the rest passes through a window."""
@@ -163,37 +103,56 @@ class Body:
             self._storage = self._relay
 
     async def wait_room(self) -> None:
-        """Back-pressure: returns when a relayed body's window has room. Others always have."""
-        while self._relay is not None and self._relay.window_bytes >= RELAY_WINDOW_BYTES:
+        """Back-pressure: returns when a relayed body's window has room. Others always have. Raises BrokenBody where nobody takes
+        anything for RELAY_STALL_SECONDS."""
+        while self._relay is not None:
+            self._pass_on()
+            if not self._relay.is_full:
+                return
             self._room = asyncio.get_running_loop().create_future()
-            await self._room
+            try:
+                async with asyncio.timeout(RELAY_STALL_SECONDS):
+                    await self._room
+            except TimeoutError:
+                raise BrokenBody("its readers took nothing for too long") from None
+            finally:
+                self._room = None
 
     def finish(self) -> None:
-        """All bytes are there; the length is what was written."""
-        self.length = self.have.reach(0)
-        self._storage.seal(self.length)
+        """No more bytes are coming; the length is what was written. Raises BrokenBody where that is not what was announced: a
+        short body must not look whole."""
+        end = self.have.reach(0)
+        if end != self.have.total_bytes or (self.length is not None and end != self.length):
+            raise BrokenBody("the body ended early")
+        self.length = end
+        try:
+            self._storage.seal(end)
+        except DiskError:
+            self.relay_from_here()
         self.progress = Progress.WHOLE
-        self._wake()
-        self._park()
+        self._wake_all()
+        self._settle()
 
     def fail(self, error: str) -> None:
         """No more bytes will come. Readers get BrokenBody where they would have waited."""
         if self.progress is Progress.FILLING:
             self.progress = Progress.BROKEN
             self.error = error
-            self._wake()
+            self._wake_all()
             self.discard()
 
     def discard(self) -> None:
-        """Delete the bytes as soon as nobody reads them (those who do may end in peace)."""
-        self._discarded = True
-        self._park()
+        """Delete the bytes as soon as nobody writes or reads them (those who do may end in peace)."""
+        self._is_discarded = True
+        self._settle()
 
     # The readers' side
 
     def open(self, start: int = 0, end: int | None = None) -> Reader:
         """A reader of [start, end), or to the end. Close it, always."""
         reader = Reader(self, start, end)
+        if self._readers is None:
+            self._readers = set()
         self._readers.add(reader)
         return reader
 
@@ -207,79 +166,56 @@ class Body:
         """How far one can read from `position`; equal to it at the body's end. Waits while the byte is still to come."""
         while True:
             reach = self.have.reach(position)
-            if reach > position:
+            if reach > position or self.progress is Progress.WHOLE:
                 return reach
-            if self.progress is Progress.WHOLE:
-                return position
-            if self.progress is Progress.BROKEN:
-                raise BrokenBody(self.error or "the body broke off")
+            self._raise_if_broken()
             if self.length is not None and position >= self.length:
                 return position
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+            await self._wait(position)
 
     async def wait_end(self) -> None:
         """Returns when the body is whole; raises BrokenBody when it never will be."""
         while self.progress is Progress.FILLING:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+            await self._wait(END)
+        self._raise_if_broken()
+
+    def _raise_if_broken(self) -> None:
         if self.progress is Progress.BROKEN:
             raise BrokenBody(self.error or "the body broke off")
 
-    def _wake(self) -> None:
-        if self._waiters:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+    async def _wait(self, position: int) -> None:
+        if self._waiters is None:
+            self._waiters = Waiters()
+        await self._waiters.wait(position)
 
-    def _moved(self) -> None:
-        """A reader advanced or left: a relay may have room again."""
+    def _wake_all(self) -> None:
+        if self._waiters is not None:
+            self._waiters.wake_all()
+
+    def _pass_on(self) -> None:
+        """Let go of what all readers have passed. With no reader yet, one is on its way: all stays."""
+        if self._relay is not None and self._readers:
+            self._relay.drop_below(min(reader.position for reader in self._readers))
+
+    def moved(self) -> None:
+        """A reader advanced or left: a relay may have room again. For readers only."""
         if self._relay is not None:
-            if self._readers:
-                self._relay.drop_below(min(reader.position for reader in self._readers))
-            if self._room is not None and not self._room.done() and self._relay.window_bytes < RELAY_WINDOW_BYTES:
+            self._pass_on()
+            if self._room is not None and not self._room.done() and not self._relay.is_full:
                 self._room.set_result(None)
 
-    def _close(self, reader: Reader) -> None:
-        self._readers.discard(reader)
-        self._moved()
-        self._park()
+    def left(self, reader: Reader) -> None:
+        """For readers only."""
+        if self._readers:
+            self._readers.discard(reader)
+        self.moved()
+        self._settle()
 
-    def _park(self) -> None:
-        if not self._readers and self.progress is not Progress.FILLING:
-            self._storage.discard() if self._discarded else self._storage.park()
-
-
-class Reader:
-    """One reader's place in a body."""
-
-    __slots__ = ("_body", "_end", "position")
-
-    def __init__(self, body: Body, start: int, end: int | None) -> None:
-        self._body = body
-        self._end = end
-        self.position = start
-
-    async def next(self) -> bytes:
-        """The next bytes, at most READ_BYTES_MAX; empty at the end. Raises BrokenBody where the end will never come."""
-        body, position = self._body, self.position
-        reach = await body.wait_reach(position)
-        if self._end is not None:
-            reach = min(reach, self._end)
-        if reach <= position:
-            return b""
-        size = min(reach - position, READ_BYTES_MAX)
-        data = body._storage.read(position, size)
-        if data is None:
-            data = await body._storage.read_waiting(position, size)
-        self.position = position + len(data)
-        if body._relay is not None:
-            body._moved()
-        return data
-
-    def close(self) -> None:
-        """Idempotent."""
-        self._body._close(self)
+    def _settle(self) -> None:
+        """Let go of the file where nobody writes or reads."""
+        if self._readers or self.progress is Progress.FILLING:
+            return
+        if self._is_discarded:
+            self._storage.discard()
+        else:
+            self._storage.park()

@@ -1,155 +1,165 @@
 """A body's bytes in a file of its own.
 
-Reads try without waiting first (preadv with RWF_NOWAIT, where the system has it): what is in the page cache, and a hot file is, costs
-no thread; only what would wait for the disk goes through one. Writes go to the page cache, as every server's do. The file
-handle is open only while somebody reads or writes.
+Reads try without waiting first: what is in the page cache, and a hot file is, costs no thread; only what would wait for the disk goes
+through one. Writes go to the page cache, as every server's do.
+
+The file handle is open while it is *wanted* (from a read or write until park()) or *pinned* (a thread is using it: were it closed, its
+number could be another file's by the time the thread comes to it). When neither holds it is closed, and then, if the
+body is discarded, the file is given up for deletion: never while it is open, which Windows would refuse.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TypeVar
 
 from minicdn.errors import BrokenBody, DiskError
+from minicdn.store.files import HAS_CACHED_READS, CachedReadsUnknown, delete_file, read_at, read_cached, write_at
 
-_NOWAIT = getattr(os, "RWF_NOWAIT", None)
 _BINARY = getattr(os, "O_BINARY", 0)
+_INNOCENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ECANCELED)
+"""Errors that say nothing against the file."""
 
 T = TypeVar("T")
 
 
 class DiskStorage:
+    """on_given_up: called once, when the file is closed and is to be deleted. on_damaged: called when bytes that should be there
+    can't be read."""
+
     medium = "disk"
 
-    __slots__ = ("_discarded", "_fd", "_has_nowait", "_is_parked", "_pins", "path")
+    __slots__ = (
+        *("_fd", "_has_cached_reads", "_is_created", "_is_discarded", "_is_given_up", "_is_synced", "_is_wanted", "_pins"),
+        *("is_damaged", "on_damaged", "on_given_up", "path"),
+    )
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_found: bool = False, on_given_up: Callable[[DiskStorage], None] | None = None) -> None:
+        """is_found: an earlier run wrote it whole."""
         self.path = path
+        self.on_given_up = on_given_up or (lambda storage: delete_file(storage.path))
+        self.on_damaged: Callable[[], None] | None = None
+        self.is_damaged = False
+        self._is_created = self._is_synced = is_found
+        self._is_wanted = self._is_discarded = self._is_given_up = False
         self._fd: int | None = None
         self._pins = 0
-        self._is_parked = False
-        self._discarded = False
-        self._has_nowait = _NOWAIT is not None
+        self._has_cached_reads = HAS_CACHED_READS
 
-    def _open(self, *, create: bool = False) -> int:
-        self._is_parked = False
-        if self._fd is None:
-            flags = os.O_RDWR | _BINARY | (os.O_CREAT if create else 0)
-            self._fd = os.open(self.path, flags, 0o600)
-        return self._fd
+    @property
+    def is_pinned(self) -> bool:
+        """A thread is using the file."""
+        return self._pins > 0
 
     def write(self, offset: int, data: bytes) -> None:
         try:
             fd = self._open(create=True)
             view = memoryview(data)
             while view:
-                written = _write_at(fd, view, offset)
+                written = write_at(fd, view, offset)
                 offset += written
                 view = view[written:]
         except OSError as error:
             raise DiskError(f"{self.path}: {error.strerror or error}") from error
 
     def read(self, offset: int, size: int) -> bytes | None:
-        if not self._has_nowait:
+        if not self._has_cached_reads:
             return None
-        buffer = bytearray(size)
         try:
-            count = os.preadv(self._open(), [buffer], offset, _NOWAIT)  # type: ignore[arg-type]
-        except BlockingIOError:
-            return None
+            return read_cached(self._open(), size, offset)
+        except CachedReadsUnknown:
+            self._has_cached_reads = False
         except OSError:
-            # A file system without RWF_NOWAIT, or a real fault: the waiting way tells them apart.
-            self._has_nowait = False
-            return None
-        if count == 0:
-            return None
-        if count < size:
-            del buffer[count:]
-        return buffer  # type: ignore[return-value]
+            pass  # it can't be opened: the waiting way says why
+        return None
 
     async def read_waiting(self, offset: int, size: int) -> bytes:
         try:
-            data = await self._in_thread(_read_at, self._open(), size, offset)
+            data = await self._in_thread(None, read_at, self._open(), size, offset)
         except OSError as error:
+            if error.errno not in _INNOCENT:
+                self._damaged()
             raise BrokenBody(f"the disk copy can't be read: {error.strerror or error}") from error
         if not data:
+            self._damaged()
             raise BrokenBody("the disk copy is shorter than it was")
         return data
 
     def seal(self, length: int) -> None:
         """An empty body has a file too."""
-        try:
-            self._open(create=True)
-        except OSError as error:
-            raise DiskError(f"{self.path}: {error.strerror or error}") from error
+        if not self._is_created:
+            self.write(0, b"")
 
-    async def sync(self) -> None:
+    async def sync(self, executor: Executor | None = None) -> None:
         """Until the bytes are on the disk itself, not only in the page cache. Raises DiskError."""
+        if self._is_synced:
+            return
+        is_wanted = self._is_wanted
         try:
-            await self._in_thread(os.fsync, self._open())
+            fd = self._open()
+            self._is_wanted = is_wanted  # to sync is no use of the body: nobody would park it afterwards
+            await self._in_thread(executor, os.fsync, fd)
         except OSError as error:
             raise DiskError(f"{self.path}: {error.strerror or error}") from error
+        self._is_synced = True
 
-    async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
-        """A file handle that a thread is using must not be closed (its number would be another file's): it is pinned, and the pin
-        belongs to the thread's work, not to the task that may be cancelled meanwhile."""
+    def park(self) -> None:
+        self._is_wanted = False
+        self._settle()
+
+    def discard(self) -> None:
+        self._is_discarded = True
+        self.park()
+
+    def _open(self, *, create: bool = False) -> int:
+        """The handle, wanted from now on. A new file must be new: nothing that has its name is ever written to."""
+        if self._is_given_up:
+            raise OSError(errno.ENOENT, "it was deleted")
+        if self._fd is None:
+            flags = os.O_RDWR
+            if create and not self._is_created:
+                flags |= os.O_CREAT | os.O_EXCL
+            self._fd = os.open(self.path, flags | _BINARY, 0o600)
+            self._is_created = True
+        self._is_wanted = True
+        return self._fd
+
+    async def _in_thread(self, executor: Executor | None, call: Callable[..., T], *arguments: object) -> T:
+        """Pinned meanwhile; the pin belongs to the thread's work, not to the task, which may be cancelled."""
+        try:
+            work = asyncio.get_running_loop().run_in_executor(executor, call, *arguments)
+        except RuntimeError:
+            self._settle()
+            raise OSError(errno.ECANCELED, "the node is closing") from None
         self._pins += 1
-        work = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
         work.add_done_callback(self._unpin)
         return await asyncio.shield(work)
 
-    def _unpin(self, work: asyncio.Future[object]) -> None:
+    def _unpin(self, work: asyncio.Future[T]) -> None:
         self._pins -= 1
         if not work.cancelled():
             work.exception()  # told to who waits, if anybody still does
-        if self._is_parked:
-            self.park()
+        self._settle()
 
-    def park(self) -> None:
-        self._is_parked = True
-        if self._fd is not None and not self._pins:
+    def _settle(self) -> None:
+        if self._is_wanted or self._pins:
+            return
+        if self._fd is not None:
             fd, self._fd = self._fd, None
-            os.close(fd)
-
-    def touch(self) -> None:
-        """Remember on the disk that the body was used, for the order of eviction after a restart."""
-        try:
-            os.utime(self.path.with_suffix(".meta"))
-        except OSError:
-            pass  # not written yet: it is young enough
-
-    def discard(self) -> None:
-        self.park()
-        if not self._discarded:
-            self._discarded = True
             try:
-                self.path.unlink(missing_ok=True)
+                os.close(fd)
             except OSError:
-                pass  # the next start's recovery deletes it: it has no metadata
+                pass  # closed all the same; what could not be written, sync() has told or will tell
+        if self._is_discarded and not self._is_given_up:
+            self._is_given_up = True
+            self.on_given_up(self)
 
-
-if hasattr(os, "pwrite"):
-
-    def _write_at(fd: int, data: memoryview, offset: int) -> int:
-        return os.pwrite(fd, data, offset)
-
-    def _read_at(fd: int, size: int, offset: int) -> bytes:
-        return os.pread(fd, size, offset)
-
-else:  # Windows: no positioned calls. One handle, so one at a time.
-    from threading import Lock
-
-    _SEEKING = Lock()
-
-    def _write_at(fd: int, data: memoryview, offset: int) -> int:
-        with _SEEKING:
-            os.lseek(fd, offset, os.SEEK_SET)
-            return os.write(fd, data)
-
-    def _read_at(fd: int, size: int, offset: int) -> bytes:
-        with _SEEKING:
-            os.lseek(fd, offset, os.SEEK_SET)
-            return os.read(fd, size)
+    def _damaged(self) -> None:
+        self.is_damaged = True
+        if self.on_damaged is not None and not self._is_discarded:
+            self.on_damaged()

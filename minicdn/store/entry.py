@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from minicdn.core.freshness import Stored
@@ -11,8 +12,16 @@ from minicdn.store.body import Body
 if TYPE_CHECKING:
     from minicdn.core.message import Head
 
-ENTRY_OVERHEAD_BYTES = 1000
-"""What an entry costs besides its body and its field lines: objects, indexes, the body's book-keeping."""
+ENTRY_OVERHEAD_BYTES = 1600
+"""What an entry costs besides its body and its field lines: objects, indexes, the body's book-keeping. As measured; a test
+compares."""
+
+FIELD_OVERHEAD_BYTES = 130
+"""What a field line costs besides its letters: two bytes objects and the pair of them."""
+
+
+DISK_ENTRY_BYTES = 4000
+"""What an entry whose body lies on disk costs in memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,10 +34,9 @@ class Entry:
     body: Body
     is_hot: bool = False
     """A copy of what another node owns."""
-    disk_cost_bytes: int = 0
-    touched_at: float = field(default=0.0)
+    touched_at: float = -inf
 
     @property
     def memory_cost_bytes(self) -> int:
-        fields = sum(len(name) + len(value) + 120 for name, value in self.head.fields)
+        fields = sum(len(name) + len(value) + FIELD_OVERHEAD_BYTES for name, value in self.head.fields)
         return ENTRY_OVERHEAD_BYTES + len(self.key) + fields + (self.body.length or 0)

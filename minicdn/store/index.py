@@ -1,22 +1,35 @@
 """What a restart finds: beside each body file a metadata file, written when the body is whole and on the disk, and not before.
 
-The order is the whole of the crash safety: bytes, sync, metadata to a temporary name, sync, rename. A body without metadata is a
-leftover and is deleted; metadata that can't be read, or whose body is missing or of another length, likewise. So a crash at
-any point loses at most what was not finished.
+    objects/3f/3f0c…d1-8a1be2440.body      bytes, sync
+    objects/3f/3f0c…d1-8a1be2440.meta      to a temporary name, sync, rename
+
+The order is the whole of the crash safety. A body without metadata is a leftover and is deleted; metadata that can't be read, or
+whose body is missing or of another length, likewise. So a crash at any point loses at most what was not finished.
+
+Deleted are only files named as we name ours, and no link is followed: somebody may one day give us a folder with `objects/??/` of
+another program in it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
 
 import msgpack
+
+from minicdn.store.files import delete_file
 
 VERSION = 1
 RECORD_BYTES_MAX = 1024 * 1024
 BODY_SUFFIX, META_SUFFIX, TEMPORARY_SUFFIX = ".body", ".meta", ".temporary"
+
+_OUR_FOLDER = re.compile(r"[0-9a-f]{2}")
+_OUR_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8,40}\.(body|meta|temporary)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,36 +41,65 @@ class Record:
     length: int
 
 
-def meta_path(body_path: Path) -> Path:
-    return body_path.with_suffix(META_SUFFIX)
+def body_path(objects: Path, key: str, unique: str) -> Path:
+    """unique: hexadecimal digits that no other body of the key has."""
+    name = _name_of(key)
+    return objects / name[:2] / f"{name}-{unique}{BODY_SUFFIX}"
 
 
-def write_record(body_path: Path, record: Record) -> None:
-    """Atomic: afterwards the old record or the new one is there. Raises OSError."""
-    path = meta_path(body_path)
+def meta_path(body: Path) -> Path:
+    return body.with_suffix(META_SUFFIX)
+
+
+def _name_of(key: str) -> str:
+    return sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def write_record(body: Path, record: Record) -> None:
+    """Atomic: afterwards the old record or the new one is there. Raises OSError, ValueError for what can't be put into a record."""
+    path = meta_path(body)
     temporary = path.with_suffix(TEMPORARY_SUFFIX)
-    packed = msgpack.packb({"version": VERSION, "key": record.key, "stored": record.stored, "length": record.length}, unicode_errors="surrogateescape")
-    with open(temporary, "wb") as file:
-        file.write(packed)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def delete_record(body_path: Path) -> None:
+    packed = _pack(record)
     try:
-        meta_path(body_path).unlink(missing_ok=True)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
+        try:
+            view = memoryview(packed)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(temporary, path)
     except OSError:
-        pass  # recovery drops it: its body is gone
+        delete_file(temporary)
+        raise
+
+
+def _pack(record: Record) -> bytes:
+    plain = {"version": VERSION, "key": record.key, "stored": record.stored, "length": record.length}
+    try:
+        packed = msgpack.packb(plain, unicode_errors="surrogateescape")
+    except (TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"not to be packed: {error}") from error
+    if len(packed) > RECORD_BYTES_MAX:
+        raise ValueError("a record too large to be read again")
+    return packed
+
+
+def delete_record(body: Path) -> None:
+    """Without it the body is a leftover. Never raises: where it can't be deleted, recovery finds that its body is gone."""
+    delete_file(meta_path(body))
 
 
 def read_record(path: Path) -> Record | None:
     """None where the file is no record of ours."""
     try:
-        if path.stat().st_size > RECORD_BYTES_MAX:
+        with open(path, "rb") as file:
+            packed = file.read(RECORD_BYTES_MAX + 1)
+        if len(packed) > RECORD_BYTES_MAX:
             return None
-        raw = msgpack.unpackb(path.read_bytes(), strict_map_key=False, use_list=True, unicode_errors="surrogateescape")
-    except (OSError, ValueError, TypeError, msgpack.UnpackException):
+        raw = msgpack.unpackb(packed, strict_map_key=False, use_list=True, unicode_errors="surrogateescape")
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException):
         return None
     if not isinstance(raw, dict) or raw.get("version") != VERSION:
         return None
@@ -67,29 +109,59 @@ def read_record(path: Path) -> Record | None:
     return Record(key, raw.get("stored"), length)
 
 
-def recover(folder: Path) -> Iterator[tuple[Path, Record]]:
-    """Whole bodies with their records, least recently used first; everything else below the folder is deleted."""
-    found: list[tuple[float, Path]] = []
+def recover(objects: Path) -> list[tuple[Path, Record]]:
+    """Whole bodies with their records, least recently used first; what else of ours lies there is deleted. Raises OSError where
+    the folder itself can't be read."""
+    files = dict(_our_files(objects))
+    found = []
     claimed: set[Path] = set()
-    for path in sorted(folder.glob("??/*")):
-        if path.suffix == META_SUFFIX and path.is_file():
-            found.append((path.stat().st_mtime, path))
-    found.sort()
-    recovered = []
-    for _, path in found:
-        body_path = path.with_suffix(BODY_SUFFIX)
+    for path, (used_at, size) in files.items():
+        body = path.with_suffix(BODY_SUFFIX)
+        if path.suffix != META_SUFFIX or size < 0 or body not in files:
+            continue
         record = read_record(path)
-        if record is not None and _length_of(body_path) == record.length:
-            claimed.update((path, body_path))
-            recovered.append((body_path, record))
-    for path in folder.glob("??/*"):
-        if path not in claimed and path.is_file():
-            path.unlink(missing_ok=True)
-    yield from recovered
+        if record is not None and files[body][1] == record.length and _is_of(body, record.key):
+            found.append((used_at, body, record))
+            claimed.update((path, body))
+    for path in files:
+        if path not in claimed:
+            delete_file(path)
+    found.sort(key=lambda row: row[:2])
+    return [(body, record) for _, body, record in found]
 
 
-def _length_of(path: Path) -> int | None:
+def _is_of(body: Path, key: str) -> bool:
+    """Whether it is this key's, and can be used by us."""
     try:
-        return path.stat().st_size
+        return body.name.startswith(_name_of(key)) and os.access(body, os.R_OK | os.W_OK)
+    except ValueError:
+        return False
+
+
+def _our_files(objects: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """Each file with our kind of name: when it was last touched, in nanoseconds, and its bytes. A link, a folder or a device by such
+    a name counts as a file of no possible length."""
+    for folder in _entries(objects, must_read=True):
+        if not _OUR_FOLDER.fullmatch(folder.name) or not folder.is_dir(follow_symlinks=False):
+            continue
+        for file in _entries(Path(folder.path)):
+            if _OUR_NAME.fullmatch(file.name):
+                yield Path(file.path), _looked_at(file)
+
+
+def _looked_at(file: os.DirEntry[str]) -> tuple[int, int]:
+    try:
+        status = file.stat(follow_symlinks=False)
     except OSError:
-        return None
+        return 0, -1
+    return status.st_mtime_ns, status.st_size if S_ISREG(status.st_mode) else -1
+
+
+def _entries(folder: Path, *, must_read: bool = False) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        if must_read:
+            raise
+        return []

@@ -1,0 +1,187 @@
+"""The disk's side of the shelf: the folder, its budget, and who writes what when (budget.py decides, recorder.py writes).
+
+A file is filled, kept and removed here; each of its faults ends here as well. Where the disk refuses, the answer is None or False,
+and the body is relayed instead: a full disk costs a copy, never a download.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from secrets import token_hex
+
+from minicdn.core.counters import Counters
+from minicdn.core.freshness import from_wire
+from minicdn.errors import CacheFolderUnusable
+from minicdn.store.body import Body
+from minicdn.store.budget import DiskBudget
+from minicdn.store.disk import DiskStorage
+from minicdn.store.entry import Entry
+from minicdn.store.folder import CacheFolder
+from minicdn.store.index import Record, body_path, delete_record, recover
+from minicdn.store.recorder import Recorder
+
+TOUCH_SECONDS = 60.0
+CLOSE_SECONDS = 5.0
+
+
+class DiskCache:
+    """folder None: nothing is kept on disk. remove: takes an entry off the shelf, here as well."""
+
+    def __init__(
+        self, *, folder: Path | None, budget_bytes: int, entries_max: int, counters: Counters, remove: Callable[[Entry], None]
+    ) -> None:
+        self._path = folder
+        self._folder: CacheFolder | None = None
+        self._budget = DiskBudget(budget_bytes, entries_max)
+        self._recorder = Recorder(counters, is_kept=self._budget.__contains__, on_failed=remove)
+        self._filling: dict[Body, DiskStorage] = {}
+        self._counters = counters
+        self._remove = remove
+        self._names = count()
+        self._run = token_hex(4)
+
+    def __contains__(self, entry: Entry) -> bool:
+        return entry in self._budget
+
+    def __len__(self) -> int:
+        return len(self._budget)
+
+    @property
+    def used_bytes(self) -> int:
+        return self._budget.used_bytes
+
+    async def open(self, index: Callable[[Entry], None]) -> None:
+        """Take the folder and find again what an earlier run left whole; each is given to `index`, least recently used first.
+        Raises CacheFolderUnusable."""
+        if self._path is None:
+            return
+        self._folder = CacheFolder(self._path)
+        try:
+            records = await asyncio.to_thread(recover, self._folder.objects)
+        except OSError as error:
+            self._folder.release()
+            raise CacheFolderUnusable(
+                f"the cache folder {self._path} can't be read ({error.strerror}): choose another with --cache-dir"
+            ) from error
+        for path, record in records:
+            entry = self._found(path, record)
+            if entry is not None:
+                index(entry)
+        self._make_room(0)
+
+    async def close(self) -> None:
+        """Finish writing metadata, but wait for it CLOSE_SECONDS at most; let go of every handle and of the folder."""
+        try:
+            await self._recorder.close(CLOSE_SECONDS)
+        finally:
+            for storage in [*self._filling.values(), *self._budget.storages()]:
+                storage.park()
+            if self._folder is not None:
+                self._folder.release()
+
+    def _found(self, path: Path, record: Record) -> Entry | None:
+        storage = DiskStorage(path, is_found=True, on_given_up=self._given_up)
+        try:
+            stored = from_wire(record.stored)
+        except ValueError:
+            delete_record(path)
+            storage.discard()
+            return None
+        entry = Entry(record.key, stored.head, stored, Body.whole(storage, record.length))
+        self._admit(entry, storage, record.length)
+        return entry
+
+    # Filling
+
+    def new_body(self, key: str, length: int | None) -> Body | None:
+        """A body to fill, if it may find room; to be handed back by end_filling() or keep()."""
+        if self._folder is None:
+            return None
+        path = body_path(self._folder.objects, key, f"{self._run}{next(self._names):08x}")
+        storage = DiskStorage(path, on_given_up=self._given_up)
+        if not self._budget.promise(storage, length):
+            return None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            self._counters.add("disk_errors_count")
+            self._budget.given_up(storage)
+            return None
+        body = Body(storage, length)
+        self._filling[body] = storage
+        return body
+
+    def has_room_for(self, body: Body, end: int) -> bool:
+        """Whether a body that is being filled may grow to `end` bytes; evicts others for it. Always true for those not ours."""
+        storage = self._filling.get(body)
+        if storage is None or not body.is_kept or self._budget.has_reserved(storage, end):
+            return True
+        return any(self._reserve(storage, cost) for cost in self._budget.growth(storage, end))
+
+    def end_filling(self, body: Body) -> None:
+        """It will not be kept: whoever discards the body frees its room. Idempotent."""
+        storage = self._filling.pop(body, None)
+        if storage is not None:
+            self._budget.end_promise(storage)
+
+    def _reserve(self, storage: DiskStorage, cost_bytes: int) -> bool:
+        if not self._make_room(self._budget.missing(storage, cost_bytes)):
+            return False
+        self._budget.reserve(storage, cost_bytes)
+        return True
+
+    def _make_room(self, more_bytes: int) -> bool:
+        leaving = self._budget.plan_room(more_bytes)
+        for entry in leaving or ():
+            self._counters.add("evictions_count")
+            self._remove(entry)
+        return leaving is not None
+
+    # Keeping
+
+    def keep(self, entry: Entry) -> bool:
+        """A body that was filled here and is whole. False where it can't be kept."""
+        storage = self._filling.get(entry.body)
+        if storage is None or storage.is_damaged or not entry.body.is_kept:
+            return False
+        del self._filling[entry.body]
+        self._admit(entry, storage, entry.body.length or 0)
+        self._make_room(0)
+        self.record(entry)
+        return True
+
+    def _admit(self, entry: Entry, storage: DiskStorage, length: int) -> None:
+        storage.on_damaged = partial(self._damaged, entry)
+        self._budget.keep(entry, storage, length)
+
+    def record(self, entry: Entry) -> None:
+        """Write its metadata, in the background; the newest, however often it changes."""
+        storage = self._budget.storage_of(entry)
+        if storage is not None:
+            self._recorder.record(entry, storage)
+
+    def touch(self, entry: Entry, now: float) -> None:
+        """It was used. now: monotonic seconds."""
+        storage = self._budget.touch(entry)
+        if now - entry.touched_at > TOUCH_SECONDS:
+            entry.touched_at = now
+            self._recorder.touch(storage)
+
+    def discard(self, entry: Entry) -> None:
+        """No restart finds it any more. Its file goes when the body is discarded and read no more. Idempotent."""
+        storage = self._budget.forget(entry)
+        if storage is not None:
+            storage.on_damaged = None
+            delete_record(storage.path)
+
+    def _damaged(self, entry: Entry) -> None:
+        self._counters.add("disk_errors_count")
+        self._remove(entry)
+
+    def _given_up(self, storage: DiskStorage) -> None:
+        self._budget.given_up(storage)
+        self._recorder.delete(storage.path)

@@ -1,0 +1,98 @@
+"""The memory budget, in three parts: bodies still being filled (bounded, so that a crowd of misses can't outgrow it), the main cache
+(what this node owns), and the hot cache (copies of what others own, at most an eighth). Both caches are least recently used
+first out.
+
+Counted are bodies, heads and book-keeping, as measured (entry.py); 10,000 objects of 100 bytes are 30 MB, not one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from minicdn.store.body import Body
+from minicdn.store.entry import ENTRY_OVERHEAD_BYTES, Entry
+from minicdn.store.memory import MemoryStorage
+
+HOT_PART = 8
+FILLING_PART, FILLING_PART_MAX = 8, 4
+"""Of the memory: an eighth for filling, up to a quarter where a body of the small size would not fit otherwise."""
+
+
+class MemoryCache:
+    """on_evicted: called for each entry that had to leave for want of room."""
+
+    def __init__(self, *, memory_bytes: int, small_bytes: int, on_evicted: Callable[[Entry], None]) -> None:
+        self._small_bytes = small_bytes
+        self._filling_bytes_max = min(max(memory_bytes // FILLING_PART, _filling_cost(small_bytes)), memory_bytes // FILLING_PART_MAX)
+        hot_bytes = memory_bytes // HOT_PART
+        self.main = EntryCache(memory_bytes - hot_bytes - self._filling_bytes_max, on_evicted)
+        self.hot = EntryCache(hot_bytes, on_evicted)
+        self._filling: dict[Body, int] = {}
+        self.filling_bytes = 0
+
+    def __contains__(self, entry: Entry) -> bool:
+        return entry in self.main or entry in self.hot
+
+    def __len__(self) -> int:
+        return len(self.main) + len(self.hot)
+
+    def new_body(self, length: int | None) -> Body | None:
+        """A body to fill, if it is small and there is room; to be handed back by end_filling()."""
+        if length is None or length > self._small_bytes:
+            return None
+        cost = _filling_cost(length)
+        if cost > self.main.maxsize // 2 or self.filling_bytes + cost > self._filling_bytes_max:
+            return None
+        body = Body(MemoryStorage(length), length)
+        self._filling[body] = cost
+        self.filling_bytes += cost
+        return body
+
+    def end_filling(self, body: Body) -> None:
+        """Idempotent."""
+        self.filling_bytes -= self._filling.pop(body, 0)
+
+    def keep(self, entry: Entry) -> bool:
+        """A body that was filled here and is whole. False where it was not, or can't be kept."""
+        if entry.body not in self._filling:
+            return False
+        self.end_filling(entry.body)
+        return self.admit(entry)
+
+    def admit(self, entry: Entry) -> bool:
+        """Keep it as the most recently used; again, where its head has changed. False where it is larger than a whole cache. A copy
+        too large for the hot cache's part goes to the main one: else it would be fetched again for each request."""
+        self.discard(entry)
+        cost = entry.memory_cost_bytes
+        cache = self.hot if entry.is_hot and cost <= self.hot.maxsize else self.main
+        if cost > cache.maxsize:
+            return False
+        cache[entry] = cost
+        return True
+
+    def touch(self, entry: Entry) -> None:
+        (self.hot if entry in self.hot else self.main).get(entry)
+
+    def discard(self, entry: Entry) -> None:
+        """Idempotent."""
+        self.main.pop(entry, None)
+        self.hot.pop(entry, None)
+
+
+class EntryCache(LRUCache):  # type: ignore[type-arg]
+    """cachetools' LRU cache from entry to its cost, which is its size; it tells whom it evicts."""
+
+    def __init__(self, maxsize: int, on_evicted: Callable[[Entry], None]) -> None:
+        super().__init__(maxsize, getsizeof=lambda cost: cost)
+        self._on_evicted = on_evicted
+
+    def popitem(self):  # type: ignore[no-untyped-def]
+        entry, cost = super().popitem()
+        self._on_evicted(entry)
+        return entry, cost
+
+
+def _filling_cost(length: int) -> int:
+    return length + ENTRY_OVERHEAD_BYTES
