@@ -15,8 +15,12 @@ from minicdn.web.status import text_fields
 
 def build_app(role: Any, rng: random.Random | None = None) -> Any:
     """The whole web of a node. role: a Manager or a Peer; rng: for the choice of a peer to redirect to."""
-    content, peers, control = Content(role.node), PeerDoor(role.node), control_app(role)
     choose = getattr(role, "choose_peer", None)
+
+    def serves_itself() -> bool:
+        return not role.is_draining and (choose is None or not role.node.peers.members)
+
+    content, peers, control = Content(role.node, serves_itself), PeerDoor(role.node), control_app(role)
     dice = rng or random.Random()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,6 +37,7 @@ def build_app(role: Any, rng: random.Random | None = None) -> Any:
                 return
         await content(scope, receive, send)
 
+    app.express = content.express  # type: ignore[attr-defined]
     return app
 
 

@@ -17,6 +17,7 @@ from minicdn.node.cache import Found
 from minicdn.node.delivery import Delivery, Part, deliver
 from minicdn.node.node import Node
 from minicdn.node.suppliers import passed_fields
+from minicdn.web.express import Express
 from minicdn.web.protocol import Connection, target_of
 from minicdn.web.status import status_of, text_fields
 
@@ -32,9 +33,11 @@ class ClientGone(Exception):
 class Content:
     """Serves content from a node, to one client at a time per call."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, is_open: Callable[[], bool] = lambda: True) -> None:
+        """is_open: whether plain hits may take the express lane."""
         self._node = node
         self._name = f"minicdn-{node.id}"
+        self.express = Express(node, self._name, is_open)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its head to its log line."""
@@ -57,6 +60,7 @@ class Content:
             return
         found = self._node.cache.find_fresh(request)
         if found is not None and found.entry.body.is_whole:
+            self.express.offer(request, found)
             await self._send(response, request, found)
             return
         async with _watching(response.receive):

@@ -1,8 +1,8 @@
 """uvicorn's HTTP protocols, taught what a cache needs.
 
-Of uvicorn's httptools protocol we keep the connection: parsing, keep-alive, pipelining, flow control, shutdown. Ours are the head's way in (the
-target byte for byte, a bound on the head) and the response's way out: names as the upstream wrote them, any status, head and a whole
-body in one write, a body without length to an HTTP/1.0 client, and a cut that nobody can mistake for an end.
+Of uvicorn's httptools protocol we keep the connection: parsing, keep-alive, pipelining, flow control, shutdown. Ours are the head's
+way in (the target byte for byte, a bound on the head) and the response's way out: names as the upstream wrote them, any status, head
+and a whole body in one write, a body without length to an HTTP/1.0 client, and a cut that nobody can mistake for an end.
 
 Without httptools (pure Python) uvicorn's own h11 protocol serves; the same answers, without these refinements.
 """
@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import http
+import re
 import socket
 import struct
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
+
+from minicdn.core.message import Fields
 
 HEAD_BYTES_MAX = 64 * 1024
 """Request line and header fields together."""
 UNENDING = 1 << 62
 """Expected bytes of a body that ends with its connection."""
+_BREAKS = re.compile(rb"[\r\n\0]")
 
 
 def protocol_class() -> type[asyncio.Protocol]:
@@ -56,6 +61,7 @@ class Connection:
         self._transport.abort()
 
 
+@lru_cache(1024)
 def status_line(status: int) -> bytes:
     """Statuses without a registered phrase have none."""
     try:
@@ -63,6 +69,21 @@ def status_line(status: int) -> bytes:
     except ValueError:
         phrase = ""
     return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+
+
+def response_head(status: int, fields: Fields, *, is_chunked: bool = False, keeps_alive: bool = True) -> bytes:
+    """A response's head on the wire: names as they are, values on one line, and the fields that belong to this connection."""
+    lines = [status_line(status)]
+    for name, value in fields:
+        if name.lower() in (b"connection", b"transfer-encoding"):
+            continue
+        if _BREAKS.search(value):
+            value = _BREAKS.sub(b" ", value)
+        lines += (name, b": ", value, b"\r\n")
+    if is_chunked:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    lines.append(b"\r\n" if keeps_alive else b"connection: close\r\n\r\n")
+    return b"".join(lines)
 
 
 def path_of(target: bytes) -> tuple[bytes, bytes]:

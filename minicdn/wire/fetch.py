@@ -75,9 +75,9 @@ class FetchRequest:
             method=method,
             key=key,
             fields=fields_from_wire(take.items("fields", count_max=FIELDS_MAX)),
-            held=take.blob("held", length_max=1024, default=None),
+            held=take.octets("held", length_max=1024, default=None),
             offset=take.integer("offset"),
-            validator=take.blob("validator", length_max=1024, default=None),
+            validator=take.octets("validator", length_max=1024, default=None),
         )
 
 
