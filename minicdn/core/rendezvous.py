@@ -1,4 +1,5 @@
-"""Who owns a key: weighted rendezvous hashing (highest random weight; Thaler and Ravishankar 1998, weights after Schindelhauer and Schomaker 2005).
+"""Who owns a key: weighted rendezvous hashing (highest random weight; Thaler and Ravishankar 1998, with weights after Schindelhauer
+and Schomaker 2005).
 
 Every node gives every (key, member) pair the same score, from nothing but the two names, so all nodes that hold the same
 list compute the same order: the first is the owner, the next ones its backups. A member that leaves moves only its own
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 from heapq import nsmallest
-from math import log
+from math import log, log1p
 from typing import Protocol, TypeVar
 
 
@@ -24,14 +25,20 @@ class Weighted(Protocol):
 
 M = TypeVar("M", bound=Weighted)
 
-_SCALE = float(1 << 64)
+_DRAWS = 1 << 64
 
 
 def score(key: bytes, member_id: str, weight: float) -> float:
-    """The pair's score: smaller is nearer. −ln(u) / weight for a u in (0, 1) drawn from 64 hash bits, so that a member's share
-    of all keys is its share of the weights."""
-    drawn = int.from_bytes(blake2b(b"%b\0%b" % (member_id.encode(), key), digest_size=8).digest(), "big")
-    return -log((drawn + 0.5) / _SCALE) / weight
+    """The pair's score: smaller is nearer. −ln(1 − v) / weight for a v in (0, 1) drawn from 64 hash bits, so that a member's share
+    of all keys is its share of the weights.
+
+    The nearest member has the smallest v, and there a float is at its finest: all 64 bits count where they decide.
+    """
+    name = member_id.encode("utf-8", "surrogateescape")
+    drawn = int.from_bytes(blake2b(b"%b\0%b" % (name, key), digest_size=8).digest(), "big")
+    if drawn < _DRAWS >> 1:
+        return -log1p(-(drawn + 0.5) / _DRAWS) / weight
+    return -log((_DRAWS - drawn - 0.5) / _DRAWS) / weight
 
 
 def rank(key: str, members: Iterable[M], count: int | None = None) -> list[M]:
