@@ -25,6 +25,7 @@ class Scene:
     asked: list[Message] = field(default_factory=list)
     unexpected: list[Message] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
+    hangs_up: bool = False
 
 
 class Origin:
@@ -65,6 +66,8 @@ class Origin:
         request.body = await _read_content(reader, writer, request)
         found = NAME.search(start)
         scene = self.scenes.get(found[1]) if found else None
+        if scene is not None and scene.hangs_up:
+            return False  # the same request once more, since a reused connection may have been closing (RFC 9112 §9.3.1)
         if scene is None or not scene.answers:
             if scene is not None:
                 scene.unexpected.append(request)
@@ -82,6 +85,7 @@ class Origin:
             await scene.released.wait()
             return False
         if answer.hangup:
+            scene.hangs_up = True
             return False
         if answer.raw is not None:
             writer.write(scene.fill_in(answer.raw.decode("latin-1")).encode("latin-1"))

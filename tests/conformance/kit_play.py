@@ -55,6 +55,7 @@ class Play:
         self._served = stage.client_side(self._set_up) if step.at == "client" else stage.other_side(self._set_up)
         scene.answers, scene.asked = list(step.up), []
         scene.released.clear()
+        scene.hangs_up = False
         joins = stage.joins(self._set_up)
         answers = self._converse(step, joins, where)
         stage.run(stage.wait_until(lambda: not scene.answers, f"{where}: the upstream is asked {len(scene.answers)} more time(s)"))

@@ -33,7 +33,7 @@ from tests.conformance.kit_rows import ALONE, FAR, OWNER
 
 SKEW_SECONDS = -1000.0
 SMALL_BYTES = 64 * KIB
-SILENCE_SECONDS = 2.0
+SILENCE_SECONDS = 1.5
 """How long the nodes wait for an upstream that says nothing."""
 WAIT_SECONDS = 20.0
 SETTLE_SECONDS = 5.0

@@ -26,28 +26,13 @@ LIFETIME = on(
     goes("max-age-0", "order", "RFC 9111 §4.2", "Cache-Control: max-age=0", 'ETag: "a"'),
     goes("s-maxage-0-despite-max-age", "order", "RFC 9111 §4.2.1", "Cache-Control: s-maxage=0, max-age=600"),
     lasts("guess-a-tenth", "heuristic", "RFC 9111 §4.2.2", "Last-Modified: <now-1000>", seconds=100),
-    row(
-        "guess-for-lasting-statuses", "heuristic", "RFC 9110 §15.1",
-        *(
-            step
-            for status in (203, 204, 300, 301, 308)
-            for step in (
-                ask(target=f"@?{status}", up=up("Last-Modified: <now-10000>", status=status)),
-                later(90),
-                ask(target=f"@?{status}", sees=sees(status=status)),
-            )
-        ),
+    *(
+        stays(f"guess-for-{status}", "heuristic", "RFC 9110 §15.1", "Last-Modified: <now-10000>", status=status, seconds=999)
+        for status in (203, 300, 301, 308)
     ),
-    row(
-        "no-guess-for-other-statuses", "heuristic needs", "RFC 9111 §4.2.2",
-        *(
-            step
-            for status in (201, 202, 302, 303, 307, 403, 418, 599)
-            for step in (
-                ask(target=f"@?{status}", up=up("Last-Modified: <now-10000>", status=status)),
-                ask(target=f"@?{status}", up=up("Last-Modified: <now-10000>", status=status, body="again")),
-            )
-        ),
+    *(
+        goes(f"no-guess-for-{status}", "heuristic needs", "RFC 9111 §4.2.2", "Last-Modified: <now-10000>", status=status)
+        for status in (201, 202, 302, 303, 307, 403, 418, 599)
     ),
     row(
         "guess-for-any-status-marked-public", "heuristic needs", "RFC 9111 §4.2.2",
@@ -395,32 +380,23 @@ QUALIFIED = on(
         ask(up=up("Cache-Control: max-age=60", "Set-Cookie: a=b", "Set-Cookie: c=d", body="one"), sees=sees("Set-Cookie: a=b, c=d")),
         ask(sees=sees("Set-Cookie: a=b, c=d", body="one")),
     ),
-    row(
-        "any-final-status-with-a-lifetime", "statuses", "RFC 9111 §3",
-        *(
-            step
-            for status in (200, 201, 203, 204, 299, 301, 302, 303, 307, 308, 399, 400, 403, 404, 405, 410, 451, 499, 501, 599)
-            for step in (
-                ask(target=f"@?{status}", up=up("Cache-Control: max-age=60", "Location: /elsewhere", status=status)),
-                ask(target=f"@?{status}", sees=sees("Age: 0", status=status)),
-            )
-        ),
+    *(
+        stays(f"{status}-with-a-lifetime", "statuses", "RFC 9111 §3", "Cache-Control: max-age=60", "Location: /elsewhere",
+              status=status, seconds=59)
+        for status in (200, 201, 203, 299, 301, 302, 303, 307, 308, 399, 400, 403, 404, 405, 410, 451, 499, 500, 501, 502, 503, 504, 599)
     ),
     row(
-        "server-errors-with-a-lifetime", "statuses", "RFC 9111 §3",
-        *(
-            step
-            for status in (500, 502, 503, 504)
-            for step in (
-                ask(target=f"@?{status}", up=up("Cache-Control: max-age=60", status=status)),
-                ask(target=f"@?{status}", sees=sees(status=status)),
-            )
-        ),
+        "204-with-a-lifetime", "statuses", "RFC 9111 §3",
+        ask(up=up("Cache-Control: max-age=60", status=204)),
+        later(59),
+        ask(sees=sees("Age: 59", "-Content-Length", status=204, body="")),
     ),
 )  # fmt: skip
 
 SWR = "Cache-Control: max-age=60, stale-while-revalidate=30"
 SIE = "Cache-Control: max-age=60, stale-if-error=30"
+
+FAR_REFRESH = {"far": "the refresh of a copy takes the owner's stale answer; it must wait for what the owner is refreshing"}
 
 STALE = on(
     "stale",
@@ -430,6 +406,7 @@ STALE = on(
         later(60),
         ask(up=up(SWR, body="two"), sees=sees("Age: 60", body="one")),
         ask(sees=sees("Age: 0", body="two")),
+        xfail=FAR_REFRESH,
     ),
     row(
         "refresh-behind-the-answer-does-not-delay-it", "while-revalidate", "RFC 5861 §3",
@@ -437,6 +414,7 @@ STALE = on(
         later(70),
         ask(up=up(SWR, body="two", hold="head"), sees=sees(body="one")),
         ask(sees=sees(body="two")),
+        xfail=FAR_REFRESH,
     ),
     row(
         "refresh-by-304", "while-revalidate", "RFC 5861 §3",
@@ -460,6 +438,7 @@ STALE = on(
         later(10),
         ask(up=up(SWR, body="two"), sees=sees(body="one")),
         ask(sees=sees(body="two")),
+        xfail=FAR_REFRESH,
     ),
     row(
         "not-while-the-client-limits-age", "while-revalidate", "RFC 9111 §5.2.1.1",
@@ -489,17 +468,14 @@ STALE = on(
         later(61),
         ask(up=up(status=503, body="broken")),
     ),
-    row(
-        "other-statuses-are-answers", "if-error statuses", "RFC 5861 §4",
-        *(
-            step
-            for status in (404, 403, 410, 501, 599)
-            for step in (
-                ask(target=f"@?{status}", up=up(SIE, body="one")),
-                later(61),
-                ask(target=f"@?{status}", up=up(status=status, body="an answer")),
-            )
-        ),
+    *(
+        row(
+            f"{status}-is-an-answer", "if-error statuses", "RFC 5861 §4",
+            ask(up=up(SIE, body="one")),
+            later(61),
+            ask(up=up(status=status, body="an answer")),
+        )
+        for status in (403, 404, 410, 501, 599)
     ),
     row(
         "clients-stale-if-error-shortens", "if-error statuses", "RFC 5861 §4",
@@ -594,6 +570,7 @@ STALE = on(
 )  # fmt: skip
 
 PLAIN = ("Cache-Control: max-age=60", 'ETag: "a"')
+OTHER = ("Cache-Control: max-age=60", 'ETag: "b"')
 SAME = Up(lines=PLAIN, status=304)
 
 WISHES = on(
@@ -609,7 +586,7 @@ WISHES = on(
         "request-max-age-0", "max-age", "RFC 9111 §5.2.1.1",
         ask(up=up(*PLAIN, body="one")),
         later(1),
-        ask("Cache-Control: max-age=0", up=up(*PLAIN, body="two", asked=('If-None-Match: "a"',))),
+        ask("Cache-Control: max-age=0", up=up(*OTHER, body="two", asked=('If-None-Match: "a"',))),
         ask(sees=sees(body="two")),
     ),
     row(
@@ -649,7 +626,7 @@ WISHES = on(
     row(
         "request-no-cache", "no-cache", "RFC 9111 §5.2.1.4",
         ask(up=up(*PLAIN, body="one")),
-        ask("Cache-Control: no-cache", up=up(*PLAIN, body="two", asked=('If-None-Match: "a"',))),
+        ask("Cache-Control: no-cache", up=up(*OTHER, body="two", asked=('If-None-Match: "a"',))),
         ask(sees=sees(body="two")),
     ),
     row(
@@ -678,7 +655,7 @@ WISHES = on(
     row(
         "pragma-no-cache", "pragma", "RFC 9111 §5.4",
         ask(up=up(*PLAIN, body="one")),
-        ask("Pragma: no-cache", up=up(*PLAIN, body="two")),
+        ask("Pragma: no-cache", up=up(*OTHER, body="two")),
     ),
     row(
         "pragma-beside-cache-control", "pragma", "RFC 9111 §5.4",
@@ -731,16 +708,9 @@ ERRORS = on(
         )
         for status in (404, 405, 410, 414, 501)
     ),
-    row(
-        "errors-that-last-for-one-request", "negative", "RFC 9110 §15.1",
-        *(
-            step
-            for status in (400, 401, 403, 429, 500, 502, 503, 504)
-            for step in (
-                ask(target=f"@?{status}", up=up(status=status, body="no")),
-                ask(target=f"@?{status}", up=up(status=status, body="no again")),
-            )
-        ),
+    *(
+        goes(f"{status}-lasts-for-one-request", "negative", "RFC 9110 §15.1", status=status)
+        for status in (400, 401, 403, 429, 500, 502, 503, 504)
     ),
     row(
         "negative-switched-off", "negative", "RFC 9110 §15.1",
