@@ -205,13 +205,13 @@ def test_log_to_standard_output(stage: Stage) -> None:
 
 def test_the_file_is_rotated_by_size(stage: Stage) -> None:
     log = stage.folder / "rotated.jsonl"
-    manager = stage.manager(stage.origin().url, log=log, log_size="4KiB", log_keep="2")
-    for number in range(100):
+    manager = stage.manager(stage.origin().url, log=log, log_size="32KiB", log_keep="2")
+    for number in range(600):
         manager.ask(f"/r{number}")
     eventually(lambda: (log.parent / (log.name + ".2")).exists(), "two rotated files")
     assert not (log.parent / (log.name + ".3")).exists()
     for file in log.parent.glob(log.name + "*"):
-        assert file.stat().st_size <= 8 * 1024
+        assert file.stat().st_size <= 64 * 1024
         lines_of(file)
 
 
