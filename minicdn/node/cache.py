@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from cachetools import TTLCache
 
+from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.decide import Fetch, Refuse, Serve, Validate, decide
 from minicdn.core.freshness import Policy, expire
@@ -23,13 +24,17 @@ from minicdn.core.roster import PeerList
 from minicdn.core.vary import choose, selecting
 from minicdn.errors import ClientError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
-from minicdn.node.fills import Ask, Dock, Fill, FollowingReader, Outcome, may_join
-from minicdn.node.suppliers import Continuation, PeerSupplier, Supply, UpstreamSupplier
+from minicdn.node.fill import Ask, Fill, Outcome, may_join
+from minicdn.node.fills import Dock, FollowingReader
+from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier
+from minicdn.node.wanted import missing_spans, range_value, single_range
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
 
 OWNERS_TRIED_MAX = 3
+GAPS_MAX = 16
+"""A partial body with more gaps than this is fetched again as a whole."""
 PASS_SECONDS = 60.0
 PASS_KEYS_MAX = 10_000
 VARY_KEYS_MAX = 10_000
@@ -40,7 +45,7 @@ class Found:
     """What to serve, and how it was come by (Cache-Status speaks of it).
 
     source: memory, disk, peer or upstream. forward: None for a hit, else why it was not one (RFC 9211 §2.2). fill: to be released
-    as soon as a reader is open.
+    as soon as a reader is open. span: what came of a partial body, where that is not what was asked for.
     """
 
     entry: Entry
@@ -51,6 +56,7 @@ class Found:
     is_stale: bool = False
     detail: str = ""
     fill: Fill | None = None
+    span: tuple[int, int] | None = None
 
     def release(self) -> None:
         """The reader is open, or none is wanted. Idempotent."""
@@ -83,7 +89,7 @@ class Cache:
         """A hit that needs no waiting, or None."""
         entry = self._choose(request)
         plan = decide(request, entry.stored if entry is not None else None, self._clock.wall(), self.policy)
-        if entry is None or not isinstance(plan, Serve):
+        if entry is None or not isinstance(plan, Serve) or missing_spans(request, entry):
             return None
         return self._hit(request, entry, plan, is_forwarded=False)
 
@@ -93,6 +99,8 @@ class Cache:
         plan = decide(request, entry.stored if entry is not None else None, self._clock.wall(), self.policy)
         match plan:
             case Serve() if entry is not None:
+                if missing_spans(request, entry):
+                    return await self._complete(request, entry, is_forwarded=is_forwarded)
                 return self._hit(request, entry, plan, is_forwarded=is_forwarded)
             case Refuse() if is_forwarded or not self._owners(request.key):
                 raise ClientError(plan.status, plan.reason)
@@ -100,7 +108,8 @@ class Cache:
                 return await self._fill(request, entry, plan.fwd, is_forwarded=is_forwarded)
             case Fetch():
                 forward = "vary-miss" if entry is None and self._shelf.find(request.key) else plan.fwd
-                return await self._fill(request, entry, forward, is_forwarded=is_forwarded)
+                part = _part_of(single_range(request)) if entry is None else None
+                return await self._fill(request, entry, forward, is_forwarded=is_forwarded, part=part)
             case _:
                 return await self._fill(request, entry, "request", is_forwarded=is_forwarded)
 
@@ -141,14 +150,38 @@ class Cache:
         self._shelf.touch(entry, self._clock.monotonic())
         return Found(entry, entry.body.medium, is_stale=plan.stale, detail=plan.detail)
 
-    async def _fill(self, request: Request, held: Entry | None, forward: str, *, is_forwarded: bool) -> Found:
+    async def _complete(self, request: Request, entry: Entry, *, is_forwarded: bool) -> Found:
+        """A partial entry lacks what is wanted: fill the gaps, and serve when all of them are on their way. Where the upstream has
+        another version by now, that is fetched whole."""
+        validator, length = strong_validator(entry.head), entry.body.length
+        gaps = missing_spans(request, entry)
+        if validator is None or len(gaps) > GAPS_MAX:
+            self._shelf.remove(entry)
+            return await self._fill(request, None, "partial", is_forwarded=is_forwarded, part=_part_of(single_range(request)))
+        self._counters.add("misses_count")
+        fills = []
+        for start, end in gaps:
+            part = Part(range_value(start, end, length), validator)
+            fills.append(self._start(request, None, None, is_forwarded=is_forwarded, part=part, base=entry))
+        outcomes = [await fill.wait_outcome() for fill in fills]
+        for fill in fills[1:]:
+            fill.release()
+        if all(outcome.entry is entry for outcome in outcomes):
+            return Found(entry, outcomes[0].source, forward="partial", forward_status=outcomes[0].status, fill=fills[0])
+        fills[0].release()
+        self._shelf.remove(entry)
+        return await self._fill(request, None, "partial", is_forwarded=is_forwarded)
+
+    async def _fill(
+        self, request: Request, held: Entry | None, forward: str, *, is_forwarded: bool, part: Part | None = None
+    ) -> Found:
         """Join the fill under way, or start one; a second and third turn where somebody else's answer can't be ours."""
         for _ in range(3):
-            flight = self._flight(request, is_forwarded=is_forwarded)
+            flight = self._flight(request, is_forwarded=is_forwarded, part=part)
             fill = self._dock.find(flight) if flight is not None else None
             is_collapsed = fill is not None
             if fill is None:
-                fill = self._start(request, held, flight, is_forwarded=is_forwarded)
+                fill = self._start(request, held, flight, is_forwarded=is_forwarded, part=part)
                 self._counters.add("misses_count")
             else:
                 self._counters.add("joins_count")
@@ -160,7 +193,7 @@ class Cache:
                     self._passing[request.key] = True
                 continue
             return self._found(request, fill, outcome, forward, is_collapsed=is_collapsed)
-        fill = self._start(request, held, None, is_forwarded=is_forwarded)
+        fill = self._start(request, held, None, is_forwarded=is_forwarded, part=part)
         return self._found(request, fill, await fill.wait_outcome(), forward, is_collapsed=False)
 
     def _found(self, request: Request, fill: Fill, outcome: Outcome, forward: str, *, is_collapsed: bool) -> Found:
@@ -184,6 +217,7 @@ class Cache:
             is_stale=outcome.is_stale,
             detail=outcome.detail,
             fill=fill,
+            span=fill.span if missing_spans(request, entry) else None,
         )
 
     def _refresh(self, request: Request, entry: Entry, *, is_forwarded: bool) -> None:
@@ -191,12 +225,24 @@ class Cache:
         if flight is not None and self._dock.find(flight) is None:
             self._start(request, entry, flight, is_forwarded=is_forwarded, is_wanted=True)
 
-    def _start(self, request: Request, held: Entry | None, flight: object | None, *, is_forwarded: bool, is_wanted: bool = False) -> Fill:
+    def _start(
+        self,
+        request: Request,
+        held: Entry | None,
+        flight: object | None,
+        *,
+        is_forwarded: bool,
+        is_wanted: bool = False,
+        part: Part | None = None,
+        base: Entry | None = None,
+    ) -> Fill:
         suppliers = self._suppliers(request.key, is_forwarded=is_forwarded)
         is_hot = len(suppliers) > 1
-        return self._dock.start(request, held, suppliers, flight=flight, is_wanted=is_wanted, is_hot=is_hot)
+        return self._dock.start(
+            request, held, suppliers, flight=flight, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base
+        )
 
-    def _flight(self, request: Request, *, is_forwarded: bool) -> object | None:
+    def _flight(self, request: Request, *, is_forwarded: bool, part: Part | None = None) -> object | None:
         """By what others join: the key, and the request's values of the fields that this key is known to vary by. A forwarded request
         has a flight of its own kind: it must not wait for a fill that may itself wait for the forwarder."""
         if request.key in self._passing or _asks_in_private(request):
@@ -204,7 +250,7 @@ class Cache:
         names = self._varying.get(request.key)
         variant = selecting(request.fields, ((b"vary", b", ".join(name for name, _ in names)),)) if names else None
         asks_owner = not is_forwarded and bool(self._owners(request.key))
-        return (request.method, request.key, variant, asks_owner)
+        return (request.method, request.key, variant, asks_owner, part.range if part is not None else None)
 
     def _owners(self, key: str) -> list[str]:
         """URLs of those to ask before the upstream, nearest first; empty where that is this node itself."""
@@ -220,21 +266,25 @@ class Cache:
         owners = [] if is_forwarded or key in self._passing else self._owners(key)
         return [*(self._asking_peer(url) for url in owners), self._ask_upstream]
 
-    async def _ask_upstream(self, request: Request, held: Entry | None, go_on: Continuation | None) -> Supply:
+    async def _ask_upstream(self, request: Request, held: Entry | None, part: Part | None) -> Supply:
         if self._upstream is None:
             raise UpstreamError("the upstream is not known yet: this node has not reached its manager")
-        return await self._upstream.ask(request, held, go_on)
+        return await self._upstream.ask(request, held, part)
 
     def _asking_peer(self, url: str) -> Ask:
-        async def ask(request: Request, held: Entry | None, go_on: Continuation | None) -> Supply:
+        async def ask(request: Request, held: Entry | None, part: Part | None) -> Supply:
             assert self._peers is not None
             try:
-                return await self._peers.ask(url, request, held, go_on)
+                return await self._peers.ask(url, request, held, part)
             except PeerError as error:
                 self._aside[url] = str(error)
                 raise
 
         return ask
+
+
+def _part_of(asked: bytes | None) -> Part | None:
+    return None if asked is None else Part(asked)
 
 
 def _asks_in_private(request: Request) -> bool:

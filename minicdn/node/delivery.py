@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from minicdn.core.cachestatus import add_cache_status, cache_status
-from minicdn.core.conditional import evaluate, if_range_matches, not_modified_fields
+from minicdn.core.conditional import evaluate, not_modified_fields
 from minicdn.core.freshness import remaining_seconds, served_fields
 from minicdn.core.headers import first, without
 from minicdn.core.message import Request
@@ -14,12 +14,12 @@ from minicdn.core.ranges import (
     closing,
     content_range,
     multipart_length,
-    parse_range,
     part_head,
     unsatisfied_range,
 )
 from minicdn.core.via import add_via
 from minicdn.node.cache import Found
+from minicdn.node.wanted import wanted_spans
 
 OWN_LENGTH = frozenset((b"content-length",))
 PART_FIELDS = frozenset((b"content-length", b"content-type"))
@@ -92,12 +92,9 @@ def _whole(found: Found, fields: list[tuple[bytes, bytes]]) -> Delivery:
 
 def _ranged(request: Request, found: Found, fields: list[tuple[bytes, bytes]], boundary: str) -> Delivery | None:
     """None: the whole is the answer."""
-    length, head = found.entry.body.length, found.entry.head
-    asked = first(request.fields, b"range")
-    if asked is None or length is None or head.status != 200 or not if_range_matches(request, head):
-        return None
-    spans = parse_range(asked, length)
-    if spans is None:
+    spans = wanted_spans(request, found.entry) if found.span is None else [found.span]
+    length = found.entry.body.length
+    if spans is None or length is None:
         return None
     kept = without(fields, OWN_LENGTH)
     if isinstance(spans, Unsatisfiable):

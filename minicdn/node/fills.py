@@ -4,8 +4,8 @@ A fill asks its suppliers in order (the owners as this node ranks them, then the
 there, and streams the body. From the head on, a body that may be kept stands on the shelf, so later requests find it there
 and read along: hit and join share one way.
 
-Who is left waiting decides about a fill that nobody reads any more: it goes on when its length is known and half of it, or all but
-LITTLE_LEFT_BYTES, is there, or when the node itself wanted it (a refresh); otherwise it is abandoned at once.
+A fill of a part writes its span into the partial body that stands on the shelf, when both have the same strong validator, or begins
+one.
 
 When an owner dies in mid-body, the fill goes on with the next supplier from the byte it has reached, if the body has a strong
 validator and the other has the very same; if not, the body breaks and its clients are cut off.
@@ -14,88 +14,23 @@ validator and the other has the very same; if not, the body breaks and its clien
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 
 from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
-from minicdn.core.decide import may_serve_on_error
-from minicdn.core.freshness import Policy, Stored, apply_head, fits, freshen
+from minicdn.core.decide import is_failure, may_serve_on_error
+from minicdn.core.freshness import Policy, apply_head, fits, freshen
 from minicdn.core.message import Request
-from minicdn.core.vary import fits as fits_variant
+from minicdn.core.partial import may_combine
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
-from minicdn.node.suppliers import Continuation, Kind, Supply
-from minicdn.store.body import Body, Reader
+from minicdn.node.fill import Ask, Fill, Outcome
+from minicdn.node.suppliers import Kind, Part, Supply
+from minicdn.node.wanted import range_value
+from minicdn.store.body import Body
 from minicdn.store.entry import Entry
+from minicdn.store.reader import Reader
 from minicdn.store.shelf import Shelf
-
-LITTLE_LEFT_BYTES = 8 * 1024 * 1024
-SERVER_ERRORS = (500, 502, 503, 504)
-
-Ask = Callable[[Request, Entry | None, Continuation | None], Coroutine[Any, Any, Supply]]
-"""A supplier, bound to whom it asks."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a fill came to, known with the head. entry: to be served. is_private: for the one who started the fill only.
-    error: instead of an entry. source: `peer`, `upstream`, or the entry's own medium where it was confirmed."""
-
-    entry: Entry | None = None
-    is_private: bool = False
-    is_stale: bool = False
-    is_confirmed: bool = False
-    source: str = "none"
-    status: int = 0
-    error: MinicdnError | None = None
-    detail: str = ""
-
-
-class Fill:
-    """One fill under way."""
-
-    def __init__(self, request: Request, held: Entry | None, suppliers: list[Ask], *, is_wanted: bool, is_hot: bool) -> None:
-        self.request = request
-        self.held = held
-        self.suppliers = suppliers
-        self.is_wanted = is_wanted
-        self.is_hot = is_hot
-        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.waiting_count = 0
-        self.entry: Entry | None = None
-        self.task: asyncio.Task[None] | None = None
-
-    async def wait_outcome(self) -> Outcome:
-        """Everybody waits like this, the first as well; a waiter's own cancellation is nobody else's. The caller opens its reader
-        before it awaits anything again, and calls release()."""
-        self.waiting_count += 1
-        try:
-            return await asyncio.shield(self.outcome)
-        except BaseException:
-            self.release()
-            raise
-
-    def release(self) -> None:
-        """A waiter has its reader now, or is gone."""
-        self.waiting_count -= 1
-        self.look_whether_wanted()
-
-    def look_whether_wanted(self) -> None:
-        if self.entry is not None and not self.waiting_count and self.entry.body.is_filling and not self._goes_on(self.entry.body):
-            assert self.task is not None
-            self.task.cancel()
-
-    def _goes_on(self, body: Body) -> bool:
-        if body.reader_count:
-            return True
-        if not body.is_kept:
-            return False
-        if self.is_wanted:
-            return True
-        done = body.have.total_bytes
-        return body.length is not None and body.length - done <= max(LITTLE_LEFT_BYTES, done)
 
 
 class Dock:
@@ -108,7 +43,7 @@ class Dock:
         self._policy = policy
         self._flights: dict[object, Fill] = {}
         self._fills: set[Fill] = set()
-        self._filling: dict[Body, Fill] = {}
+        self._filling: dict[Body, list[Fill]] = {}
 
     @property
     def fills_count(self) -> int:
@@ -119,7 +54,9 @@ class Dock:
         return self._flights.get(flight)
 
     def fill_of(self, body: Body) -> Fill | None:
-        return self._filling.get(body)
+        """A fill that is writing into the body now."""
+        fills = self._filling.get(body)
+        return fills[0] if fills else None
 
     def start(
         self,
@@ -130,9 +67,11 @@ class Dock:
         flight: object | None,
         is_wanted: bool = False,
         is_hot: bool = False,
+        part: Part | None = None,
+        base: Entry | None = None,
     ) -> Fill:
-        """flight: what others may join it by; None: nobody may."""
-        fill = Fill(request, held, suppliers, is_wanted=is_wanted, is_hot=is_hot)
+        """flight: what others may join it by; None: nobody may. The rest as Fill has it."""
+        fill = Fill(request, held, suppliers, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base)
         self._fills.add(fill)
         if flight is not None:
             self._flights[flight] = fill
@@ -150,8 +89,7 @@ class Dock:
 
     def reader_left(self, body: Body) -> None:
         """Called when somebody stopped reading."""
-        fill = self._filling.get(body)
-        if fill is not None:
+        for fill in list(self._filling.get(body, ())):
             fill.look_whether_wanted()
 
     def _ended(self, fill: Fill) -> None:
@@ -174,30 +112,30 @@ class Dock:
 
     async def _fill(self, fill: Fill) -> None:
         try:
-            supply = await self._ask(fill, None)
+            supply = await self._ask(fill, fill.part)
         except UpstreamError as error:
             if not self._serve_stale(fill, str(error), 0):
                 raise
             return
         try:
-            if supply.head.status in SERVER_ERRORS and self._serve_stale(fill, f"the upstream answered {supply.head.status}", supply.head.status):
+            status = supply.head.status
+            if is_failure(status) and self._serve_stale(fill, f"the upstream answered {status}", status):
                 return
             if supply.kind is Kind.UNCHANGED:
                 self._confirm(fill, supply)
                 return
             body = self._receive(fill, supply)
             supply = await self._stream(fill, supply, body)
-            body.finish()
-            self._keep(fill, body)
+            self._complete(fill, body)
         finally:
             await _close(supply)
 
-    async def _ask(self, fill: Fill, go_on: Continuation | None) -> Supply:
+    async def _ask(self, fill: Fill, part: Part | None) -> Supply:
         """The first supplier that can be talked to answers; those that can't are not asked again by this fill."""
         while True:
             ask = fill.suppliers[0]
             try:
-                return await ask(fill.request, fill.held if go_on is None else None, go_on)
+                return await ask(fill.request, fill.held if part is None else None, part)
             except PeerError:
                 if len(fill.suppliers) == 1:
                     raise
@@ -230,18 +168,43 @@ class Dock:
         is_get = fill.request.method == "GET"
         if not is_get:
             self._apply_head(fill, supply)
-        is_kept = supply.kind is Kind.FOUND and is_get
+        entry = self._part_entry(fill, supply) if supply.end is not None and supply.kind is Kind.FOUND else None
+        if entry is None:
+            entry = self._whole_entry(fill, supply)
+        fill.entry = entry
+        self._filling.setdefault(entry.body, []).append(fill)
+        is_private = is_get and not (entry.stored is not None and entry.body.is_kept)
+        status = (supply.part_head or supply.head).status
+        fill.outcome.set_result(Outcome(entry, is_private=is_private, source=supply.source, status=status, detail=supply.detail))
+        return entry.body
+
+    def _whole_entry(self, fill: Fill, supply: Supply) -> Entry:
+        """A new entry for a whole body; or, where a part may not or can't be kept, for the part alone, to be passed on."""
+        if supply.end is not None:
+            part_head = supply.part_head or supply.head
+            return Entry(fill.request.key, part_head, None, Body(None, supply.end - supply.offset))
+        is_kept = supply.kind is Kind.FOUND and fill.request.method == "GET"
         body = self._shelf.new_body(fill.request.key, supply.length, is_kept=is_kept)
         entry = Entry(fill.request.key, supply.head, supply.stored, body, is_hot=fill.is_hot and supply.source == "peer")
-        fill.entry = entry
-        self._filling[body] = fill
         if is_kept and body.is_kept:
             self._shelf.begin(entry)
-        is_private = not (is_kept and body.is_kept) and is_get
-        fill.outcome.set_result(
-            Outcome(entry, is_private=is_private, source=supply.source, status=supply.head.status, detail=supply.detail)
-        )
-        return body
+        return entry
+
+    def _part_entry(self, fill: Fill, supply: Supply) -> Entry | None:
+        """The partial entry that a part belongs to: one on the shelf with the same body, else a new one. None where there can be none."""
+        assert supply.end is not None and supply.length is not None
+        entry = next((entry for entry in self._shelf.find(fill.request.key) if entry.body.is_partial and _is_of(supply, entry)), None)
+        if entry is None:
+            if fill.base is not None:
+                self._shelf.remove(fill.base)  # the upstream has another version now
+            body = self._shelf.new_body(fill.request.key, supply.length)
+            entry = Entry(fill.request.key, supply.head, supply.stored, body, is_hot=fill.is_hot and supply.source == "peer")
+            if not body.is_kept or not self._shelf.begin_partial(entry):
+                self._shelf.drop(body)
+                return None
+        fill.span = (supply.offset, supply.end)
+        entry.body.expect(*fill.span)
+        return entry
 
     def _apply_head(self, fill: Fill, supply: Supply) -> None:
         """HEAD brings news of what is stored for GET (RFC 9111 §4.3.5)."""
@@ -253,57 +216,78 @@ class Dock:
 
     async def _stream(self, fill: Fill, supply: Supply, body: Body) -> Supply:
         """All bytes into the body, from as many suppliers as it takes. Returns the last one, for closing."""
-        position = 0
+        position = supply.offset
+        end = supply.end if supply.end is not None else supply.length
+        # A part that is passed on alone is a body of its own, which begins at its first byte.
+        shift = position if fill.span is None else 0
         while True:
             try:
                 async for chunk in _skip(supply.chunks, position - supply.offset):
-                    await self._write(body, position, chunk)
+                    await self._write(fill, body, position - shift, chunk)
                     position += len(chunk)
-                if supply.length is not None and position != supply.length:
+                if end is not None and position != end:
                     raise PeerError("the body ended early") if supply.source == "peer" else UpstreamError("the body ended early")
                 return supply
             except PeerError as error:
                 await _close(supply)
-                supply = await self._go_on(fill, body, position, error)
+                supply = await self._go_on(fill, body, position, end, error)
 
-    async def _write(self, body: Body, position: int, chunk: bytes) -> None:
+    async def _write(self, fill: Fill, body: Body, position: int, chunk: bytes) -> None:
         if not self._shelf.has_room_for(body, position + len(chunk)):
-            self._relay(body)
+            self._relay(fill, body)
         await body.wait_room()
         try:
             body.write(position, chunk)
         except DiskError:
             self._counters.add("disk_errors_count")
-            self._relay(body)
+            self._relay(fill, body)
             body.write(position, chunk)
 
-    def _relay(self, body: Body) -> None:
+    def _relay(self, fill: Fill, body: Body) -> None:
         """It can't be kept after all: who reads it now gets the rest through a window, nobody else may join."""
-        fill = self._filling[body]
+        if fill.span is not None:
+            raise BrokenBody("the disk has no room for this part")
         assert fill.entry is not None
         self._shelf.withdraw(fill.entry)
         body.relay_from_here()
 
-    async def _go_on(self, fill: Fill, body: Body, position: int, error: PeerError) -> Supply:
+    async def _go_on(self, fill: Fill, body: Body, position: int, end: int | None, error: PeerError) -> Supply:
         assert fill.entry is not None
         validator = strong_validator(fill.entry.head)
         if validator is None or len(fill.suppliers) < 2:
             raise BrokenBody(f"{error}, and nobody can go on with it")
         del fill.suppliers[0]
-        supply = await self._ask(fill, Continuation(position, validator))
-        is_same = strong_validator(supply.head) == validator and supply.head.status in (200, 206) and supply.offset <= position
-        if not is_same or (supply.length is not None and body.length is not None and supply.length != body.length):
+        length = body.length if fill.span is not None or end is None else end
+        rest = range_value(position, end, length) if end is not None else b"bytes=%d-" % position
+        supply = await self._ask(fill, Part(rest, validator))
+        is_same = strong_validator(supply.head) == validator and supply.head.status == 200 and supply.offset <= position
+        if not is_same or (supply.length is not None and body.length is not None and body.is_kept and supply.length != body.length):
             await _close(supply)
             raise BrokenBody(f"{error}, and the next supplier has another version")
         return supply
 
-    def _keep(self, fill: Fill, body: Body) -> None:
-        self._filling.pop(body, None)
+    def _complete(self, fill: Fill, body: Body) -> None:
+        """All of it has come."""
+        self._stopped_filling(fill, body)
         assert fill.entry is not None
+        if fill.span is not None:
+            if body.is_partial and body.have.covers(0, body.length or 0):
+                body.finish()
+                self._shelf.completed(fill.entry)
+            body.ended(*fill.span)
+            return
+        body.finish()
         if fill.entry.stored is not None and body.is_kept and fill.request.method == "GET":
             self._shelf.keep(fill.entry)
         else:
             self._shelf.drop(body)
+
+    def _stopped_filling(self, fill: Fill, body: Body) -> None:
+        fills = self._filling.get(body, [])
+        if fill in fills:
+            fills.remove(fill)
+        if not fills:
+            self._filling.pop(body, None)
 
     def _fail(self, fill: Fill, error: MinicdnError) -> None:
         if not fill.outcome.done():
@@ -312,20 +296,25 @@ class Dock:
 
     def _break(self, fill: Fill, reason: str) -> None:
         entry = fill.entry
-        if entry is not None and entry.body.is_filling:
-            self._counters.add("broken_bodies_count")
-            self._filling.pop(entry.body, None)
-            self._shelf.withdraw(entry)
-            entry.body.fail(reason)
-            self._shelf.drop(entry.body)
+        if entry is None or fill not in self._filling.get(entry.body, ()):
+            return
+        self._counters.add("broken_bodies_count")
+        self._stopped_filling(fill, entry.body)
+        if fill.span is not None:
+            entry.body.ended(*fill.span)
+            if not entry.body.have.total_bytes and not entry.body.is_filling:
+                self._shelf.remove(entry)
+            return
+        self._shelf.withdraw(entry)
+        entry.body.fail(reason)
+        self._shelf.drop(entry.body)
 
 
-def may_join(request: Request, outcome: Outcome) -> bool:
-    """Whether the answer to one request may answer another: it may be shared, and is the right variant."""
-    if outcome.is_private:
-        return False
-    stored: Stored | None = outcome.entry.stored if outcome.entry is not None else None
-    return stored is None or fits_variant(request.fields, stored)
+def _is_of(supply: Supply, entry: Entry) -> bool:
+    """Whether the bytes that a supplier sends belong to this entry's body (RFC 9111 §3.4)."""
+    stored = entry.stored
+    is_same_variant = stored is not None and supply.stored is not None and stored.selecting == supply.stored.selecting
+    return is_same_variant and entry.body.length == supply.length and may_combine(entry.head, supply.head)
 
 
 async def _skip(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]:

@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from minicdn.core.conditional import strip_conditionals, strong_validator, validation_fields
+from minicdn.core.conditional import strip_conditionals, validation_fields
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_wire, rebase, storable
 from minicdn.core.headers import end_to_end, first, without
 from minicdn.core.message import Fields, Head, Request
-from minicdn.core.ranges import parse_content_range
+from minicdn.core.partial import part_fields, span_of, whole_head
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError, PeerError, UpstreamError
 from minicdn.store.entry import Entry
@@ -35,8 +35,9 @@ class Kind(Enum):
 
 @dataclass(slots=True)
 class Supply:
-    """head, stored: of the answer; stored None for PASS. length: of the whole body, None when unknown. offset: where `chunks` begin.
-    source: `peer` or `upstream`. Close it, always."""
+    """head, stored: of the answer; stored None for PASS. length: of the whole body, None when unknown. offset, end: where `chunks`
+    begin and end (end None: with the body). part_head: the 206's own head, where the answer is a part. source: `peer` or
+    `upstream`. Close it, always."""
 
     kind: Kind
     head: Head
@@ -46,17 +47,19 @@ class Supply:
     source: str
     chunks: AsyncIterator[bytes]
     close: Callable[[], Awaitable[None]]
+    end: int | None = None
+    part_head: Head | None = None
     detail: str = ""
     request_at: float = 0.0
     response_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Continuation:
-    """Go on with the body of this strong validator from this byte."""
+class Part:
+    """Only these bytes. range: the value of a Range field with one span. validator: of that body only (If-Range)."""
 
-    offset: int
-    validator: bytes
+    range: bytes
+    validator: bytes | None = None
 
 
 def held_tag(stored: Stored | None) -> bytes | None:
@@ -77,6 +80,12 @@ def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
     return without(strip_conditionals(passed_fields(fields)), NOT_FILLED_WITH)
 
 
+def _part_head(head: Head, answer: FetchAnswer) -> Head | None:
+    if answer.end is None:
+        return None
+    return Head(206, part_fields(head.fields, answer.offset, answer.end, answer.length))
+
+
 class UpstreamSupplier:
     def __init__(self, upstream: Upstream, *, node_id: str, counters: Counters, policy: Callable[[], Policy]) -> None:
         self._upstream = upstream
@@ -84,11 +93,12 @@ class UpstreamSupplier:
         self._counters = counters
         self._policy = policy
 
-    async def ask(self, request: Request, held: Entry | None, go_on: Continuation | None = None) -> Supply:
+    async def ask(self, request: Request, held: Entry | None, part: Part | None = None) -> Supply:
         """Raises UpstreamError."""
         fields = add_via(forwarded_fields(request.fields), f"minicdn-{self._node_id}")
-        if go_on is not None:
-            fields += [(b"range", b"bytes=%d-" % go_on.offset), (b"if-range", go_on.validator)]
+        if part is not None:
+            fields.append((b"Range", part.range))
+            fields += [(b"If-Range", part.validator)] if part.validator is not None else []
         elif held is not None and held.stored is not None:
             fields += validation_fields(held.stored.head)
         self._counters.add("upstream_requests_count")
@@ -97,14 +107,18 @@ class UpstreamSupplier:
         except UpstreamError:
             self._counters.add("upstream_errors_count")
             raise
-        return self._supply(request, answer, held, go_on)
+        return self._supply(request, answer, held)
 
-    def _supply(self, request: Request, answer: UpstreamAnswer, held: Entry | None, go_on: Continuation | None) -> Supply:
+    def _supply(self, request: Request, answer: UpstreamAnswer, held: Entry | None) -> Supply:
         head = answer.head
-        offset, length = 0, answer.length
-        if head.status == 206 and go_on is not None:
-            offset, length = _continued(head, go_on)
-        stored = storable(request, head, answer.request_at, answer.response_at, self._policy())
+        offset, end, length = 0, None, answer.length
+        span = _honest_span(head, answer.length)
+        if span is not None:
+            head = whole_head(head)
+            offset, end, length = span
+        stored: Stored | NotStored = NotStored("a part that does not say of what")
+        if head.status != 206:
+            stored = storable(request, head, answer.request_at, answer.response_at, self._policy())
         kind = Kind.PASS if isinstance(stored, NotStored) else Kind.FOUND
         if head.status == 304 and held is not None:
             kind = Kind.UNCHANGED
@@ -114,6 +128,8 @@ class UpstreamSupplier:
             stored=None if isinstance(stored, NotStored) else stored,
             length=length,
             offset=offset,
+            end=end,
+            part_head=answer.head if span is not None else None,
             source="upstream",
             chunks=self._counted(answer),
             close=answer.close,
@@ -132,12 +148,12 @@ class UpstreamSupplier:
             raise
 
 
-def _continued(head: Head, go_on: Continuation) -> tuple[int, int | None]:
-    """Offset and whole length of a 206 that goes on where we stopped; anything else is no continuation."""
-    found = parse_content_range(first(head.fields, b"content-range") or b"")
-    if found is None or found[0] != go_on.offset or strong_validator(head) != go_on.validator:
-        raise UpstreamError("the upstream's partial answer is not the part that was asked for")
-    return found[0], found[2]
+def _honest_span(head: Head, sent: int | None) -> tuple[int, int, int] | None:
+    """Start, end and whole length of a 206 that can be stored; None for one whose numbers do not fit, which is passed on as it is."""
+    span = span_of(head)
+    if span is None or span[2] is None or (sent is not None and sent != span[1] - span[0]):
+        return None
+    return span[0], span[1], span[2]
 
 
 class PeerSupplier:
@@ -146,15 +162,15 @@ class PeerSupplier:
         self._counters = counters
         self._wall = wall
 
-    async def ask(self, url: str, request: Request, held: Entry | None, go_on: Continuation | None = None) -> Supply:
+    async def ask(self, url: str, request: Request, held: Entry | None, part: Part | None = None) -> Supply:
         """Raises PeerError where the peer can't be talked to (or is busy); UpstreamError and ClientError where it says so itself."""
         message = FetchRequest(
             method=request.method,
             key=request.key,
             fields=forwarded_fields(request.fields),
             held=held_tag(held.stored) if held is not None else None,
-            offset=go_on.offset if go_on is not None else 0,
-            validator=go_on.validator if go_on is not None else None,
+            range=part.range if part is not None else None,
+            validator=part.validator if part is not None else None,
         )
         self._counters.add("peer_requests_count")
         try:
@@ -184,6 +200,8 @@ class PeerSupplier:
             stored=self._received(url, answer),
             length=answer.length,
             offset=answer.offset,
+            end=answer.end,
+            part_head=_part_head(head, answer),
             source="peer",
             chunks=self._counted(found),
             close=found.close,

@@ -7,6 +7,9 @@ Where the bytes lie is the storage's affair (memory.py, disk.py). Where nothing 
 that may not be stored, a disk that refuses) the body *relays* (relay.py): a short window of bytes is held until the slowest
 reader has taken them, and the writer waits for room. That is the only case in which a reader can slow another.
 
+A *partial* body is filled span by span, each by a fill of its own: expect() announces a span, ended() says that no more of it comes.
+Between fills it rests, with what it has.
+
 A small cache is mostly bodies that nobody reads at the moment: what only readers and waiters need is made when the first comes.
 """
 
@@ -28,6 +31,7 @@ RELAY_STALL_SECONDS = 900.0
 
 class Progress(Enum):
     FILLING = "filling"
+    PARTIAL = "partial"
     WHOLE = "whole"
     BROKEN = "broken"
 
@@ -35,7 +39,7 @@ class Progress(Enum):
 class Body:
     """Bytes with progress. Not thread-safe: all calls on the event loop."""
 
-    __slots__ = ("_is_discarded", "_readers", "_relay", "_room", "_storage", "_waiters", "error", "have", "length", "progress")
+    __slots__ = ("_coming", "_is_discarded", "_readers", "_relay", "_room", "_storage", "_waiters", "error", "have", "length", "progress")
 
     def __init__(self, storage: Storage | None, length: int | None = None) -> None:
         """storage None: the body relays from its first byte."""
@@ -49,6 +53,14 @@ class Body:
         self._waiters: Waiters | None = None
         self._room: asyncio.Future[None] | None = None
         self._is_discarded = False
+        self._coming: list[tuple[int, int]] | None = None
+
+    @classmethod
+    def partial(cls, storage: Storage, length: int) -> Body:
+        """A body of known length that is to be filled span by span."""
+        body = cls(storage, length)
+        body.rest_as_partial()
+        return body
 
     @classmethod
     def whole(cls, storage: Storage, length: int) -> Body:
@@ -65,6 +77,11 @@ class Body:
     @property
     def is_filling(self) -> bool:
         return self.progress is Progress.FILLING
+
+    @property
+    def is_partial(self) -> bool:
+        """Filled span by span, and not whole yet."""
+        return self._coming is not None and not self.is_whole
 
     @property
     def is_kept(self) -> bool:
@@ -118,6 +135,30 @@ class Body:
             finally:
                 self._room = None
 
+    def rest_as_partial(self) -> None:
+        self._coming, self.progress = [], Progress.PARTIAL
+
+    def expect(self, start: int, end: int) -> None:
+        """A fill of this span begins."""
+        assert self._coming is not None
+        self._coming.append((start, end))
+        self.progress = Progress.FILLING
+
+    def ended(self, start: int, end: int) -> None:
+        """The fill of this span is over, however it ended; who waited for more of it learns so."""
+        assert self._coming is not None
+        self._coming.remove((start, end))
+        if not self._coming and self.progress is Progress.FILLING:
+            self.progress = Progress.PARTIAL
+        self._wake_all()
+        self._settle()
+
+    def missing(self, start: int, end: int) -> list[tuple[int, int]]:
+        """What of [start, end) of a partial body is neither there nor on its way."""
+        covered = SpanSet([*self.have.gaps(start, end)])
+        on_its_way = SpanSet(self._coming or ())
+        return [gap for span in covered for gap in on_its_way.gaps(*span)]
+
     def finish(self) -> None:
         """No more bytes are coming; the length is what was written. Raises BrokenBody where that is not what was announced: a
         short body must not look whole."""
@@ -135,7 +176,7 @@ class Body:
 
     def fail(self, error: str) -> None:
         """No more bytes will come. Readers get BrokenBody where they would have waited."""
-        if self.progress is Progress.FILLING:
+        if self.progress in (Progress.FILLING, Progress.PARTIAL):
             self.progress = Progress.BROKEN
             self.error = error
             self._wake_all()
@@ -171,6 +212,8 @@ class Body:
             self._raise_if_broken()
             if self.length is not None and position >= self.length:
                 return position
+            if self._coming is not None and not any(start <= position < end for start, end in self._coming):
+                raise BrokenBody("the rest of this part did not come")
             await self._wait(position)
 
     async def wait_end(self) -> None:

@@ -144,7 +144,7 @@ class DiskCache:
     # Keeping
 
     def keep(self, entry: Entry) -> bool:
-        """A body that was filled here and is whole. False where it can't be kept."""
+        """A body that was filled here, and is whole or partial. False where it can't be kept."""
         storage = self._filling.get(entry.body)
         if storage is None or storage.is_damaged or not entry.body.is_kept:
             return False
@@ -159,9 +159,9 @@ class DiskCache:
         self._budget.keep(entry, storage, length)
 
     def record(self, entry: Entry) -> None:
-        """Write its metadata, in the background; the newest, however often it changes."""
+        """Write its metadata, in the background; the newest, however often it changes. A partial body has none: a restart forgets it."""
         storage = self._budget.storage_of(entry)
-        if storage is not None:
+        if storage is not None and entry.body.is_whole:
             self._recorder.record(entry, storage)
 
     def touch(self, entry: Entry, now: float) -> None:

@@ -55,7 +55,7 @@ class MemoryCache:
         self.filling_bytes -= self._filling.pop(body, 0)
 
     def keep(self, entry: Entry) -> bool:
-        """A body that was filled here and is whole. False where it was not, or can't be kept."""
+        """A body that was filled here, and is whole or partial. False where it was not, or can't be kept."""
         if entry.body not in self._filling:
             return False
         self.end_filling(entry.body)

@@ -111,6 +111,19 @@ class Shelf:
         self.withdraw(entry)
         self.drop(entry.body)
 
+    def begin_partial(self, entry: Entry) -> bool:
+        """An entry whose body is filled span by span: it is kept from its first span on, at the cost of the whole. False where it
+        can't be; it is dropped then."""
+        entry.body.rest_as_partial()
+        self.begin(entry)
+        self.keep(entry)
+        return entry in self.find(entry.key)
+
+    def completed(self, entry: Entry) -> None:
+        """The last span of a partial body has come: a restart may find it."""
+        if entry in self._disk:
+            self._disk.record(entry)
+
     def restate(self, entry: Entry, stored: Stored) -> Entry:
         """The same body under a fresher head (a 304, a purge). Returns the entry, changed in place."""
         entry.stored, entry.head = stored, stored.head

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from minicdn.core.conditional import strong_validator
 from minicdn.core.freshness import current_age, to_wire
 from minicdn.core.message import Request
+from minicdn.core.ranges import Unsatisfiable
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
 from minicdn.node.cache import Found
 from minicdn.node.node import Node
 from minicdn.node.suppliers import held_tag
+from minicdn.node.wanted import wanted_spans
+from minicdn.store.entry import Entry
 from minicdn.web.content import ClientGone, Receive, Scope, Send, _watching
 from minicdn.web.status import text_fields
 from minicdn.wire.codec import decode, encode
@@ -39,7 +41,7 @@ class PeerDoor:
             pass
 
     async def _answer(self, scope: Scope, send: Send, fetch: FetchRequest) -> None:
-        request = Request(fetch.method, fetch.key.encode(), fetch.key, fetch.fields)
+        request = _request_of(fetch)
         try:
             found = await self._node.cache.find(request, is_forwarded=True)
         except MinicdnError as error:
@@ -47,22 +49,23 @@ class PeerDoor:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         try:
-            await self._send_found(scope, send, fetch, found)
+            await self._send_found(scope, send, fetch, request, found)
         finally:
             found.release()
 
-    async def _send_found(self, scope: Scope, send: Send, fetch: FetchRequest, found: Found) -> None:
-        answer = self._describe(fetch, found)
+    async def _send_found(self, scope: Scope, send: Send, fetch: FetchRequest, request: Request, found: Found) -> None:
+        answer = self._describe(fetch, request, found)
         body = found.entry.body
         if fetch.method == "HEAD" or answer.kind == "unchanged":
             found.release()
             await self._send_head(send, answer, 0)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        reader = self._node.cache.open(body, answer.offset, None)
+        end = body.length if answer.end is None else answer.end
+        reader = self._node.cache.open(body, answer.offset, answer.end)
         found.release()
         try:
-            await self._send_head(send, answer, None if body.length is None else body.length - answer.offset)
+            await self._send_head(send, answer, None if end is None else end - answer.offset)
             while chunk := await reader.next():
                 await self._send_chunk(send, chunk)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -76,12 +79,12 @@ class PeerDoor:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         self._node.counters.add("peer_sent_bytes", len(chunk))
 
-    def _describe(self, fetch: FetchRequest, found: Found) -> FetchAnswer:
+    def _describe(self, fetch: FetchRequest, request: Request, found: Found) -> FetchAnswer:
         entry, stored = found.entry, found.entry.stored
         kind = "pass" if stored is None else "answered" if entry.head.status >= 400 else "found"
         if fetch.held is not None and fetch.method == "GET" and kind == "found" and held_tag(stored) == fetch.held:
             kind = "unchanged"
-        goes_on = fetch.offset > 0 and fetch.validator is not None and strong_validator(entry.head) == fetch.validator
+        offset, end = found.span or (_span(request, entry) if kind == "found" else (0, None))
         return FetchAnswer(
             kind=kind,
             status=entry.head.status,
@@ -89,7 +92,8 @@ class PeerDoor:
             stored=to_wire(stored) if stored is not None else None,
             age_seconds=current_age(stored, self._node.clock.wall()) if stored is not None else 0.0,
             length=entry.body.length if fetch.method == "GET" else 0,
-            offset=fetch.offset if goes_on else 0,
+            offset=offset,
+            end=end,
             source=found.source,
             detail=found.forward or "hit",
         )
@@ -104,6 +108,23 @@ class PeerDoor:
             fields.append((b"content-length", str(len(head) + length).encode()))
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send({"type": "http.response.body", "body": head, "more_body": True})
+
+
+def _request_of(fetch: FetchRequest) -> Request:
+    fields = list(fetch.fields)
+    if fetch.range is not None:
+        fields.append((b"range", fetch.range))
+        if fetch.validator is not None:
+            fields.append((b"if-range", fetch.validator))
+    return Request(fetch.method, fetch.key.encode("ascii"), fetch.key, fields)
+
+
+def _span(request: Request, entry: Entry) -> tuple[int, int | None]:
+    """The part that was asked for; nothing, at the end, where there is no such part; or all."""
+    spans = wanted_spans(request, entry)
+    if isinstance(spans, Unsatisfiable):
+        return entry.body.length or 0, entry.body.length
+    return spans[0] if spans is not None and len(spans) == 1 else (0, None)
 
 
 def _no(error: MinicdnError) -> FetchAnswer:

@@ -44,15 +44,15 @@ def fields_from_wire(items: Any) -> tuple[tuple[bytes, bytes], ...]:
 class FetchRequest:
     """method: GET or HEAD. fields: the client's end-to-end ones, lower case, without ranges and conditions.
 
-    held: the entity tag (or date) of the copy that the asker has, for `unchanged`. offset, validator: go on from this byte of the
-    body with this strong validator; another body is answered from its start.
+    held: the entity tag (or date) of the copy that the asker has, for `unchanged`. range: the value of a Range field with one span, for
+    a part only. validator: the part of this strong validator's body, or else all of another one.
     """
 
     method: str
     key: str
     fields: Fields
     held: bytes | None = None
-    offset: int = 0
+    range: bytes | None = None
     validator: bytes | None = None
 
     def to_wire(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class FetchRequest:
             "key": self.key,
             "fields": fields_to_wire(self.fields),
             "held": self.held,
-            "offset": self.offset,
+            "range": self.range,
             "validator": self.validator,
         }
 
@@ -76,7 +76,7 @@ class FetchRequest:
             key=key,
             fields=fields_from_wire(take.items("fields", count_max=FIELDS_MAX)),
             held=take.octets("held", length_max=1024, default=None),
-            offset=take.integer("offset"),
+            range=take.octets("range", length_max=1024, default=None),
             validator=take.octets("validator", length_max=1024, default=None),
         )
 
@@ -84,7 +84,8 @@ class FetchRequest:
 @dataclass(frozen=True, slots=True)
 class FetchAnswer:
     """stored: facts as Stored.to_wire gives them, with `age_seconds` as of now. length: of the whole body, None when not known.
-    offset: where the bytes that follow begin. source: where the owner had them from. detail: for people."""
+    offset, end: where the bytes that follow begin and end (end None: at the end of the body). source: where the owner had them from.
+    detail: for people."""
 
     kind: str
     status: int = 0
@@ -93,6 +94,7 @@ class FetchAnswer:
     age_seconds: float = 0.0
     length: int | None = None
     offset: int = 0
+    end: int | None = None
     source: str = "none"
     detail: str = ""
     timed_out: bool = False
@@ -107,6 +109,7 @@ class FetchAnswer:
             "age_seconds": self.age_seconds,
             "length": self.length,
             "offset": self.offset,
+            "end": self.end,
             "source": self.source,
             "detail": self.detail,
             "timed_out": self.timed_out,
@@ -127,6 +130,7 @@ class FetchAnswer:
             age_seconds=take.number("age_seconds"),
             length=take.integer("length", default=None),
             offset=take.integer("offset"),
+            end=take.integer("end", default=None),
             source=take.text("source", length_max=16),
             detail=take.text("detail", length_max=4096),
             timed_out=take.flag("timed_out"),

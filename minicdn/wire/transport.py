@@ -34,7 +34,8 @@ class LeanTransport(httpx.AsyncBaseTransport):
             connection = await self._exchange(request, head, waits)
         except Lost as error:
             raise (httpx.RemoteProtocolError if error.is_answered else httpx.ConnectError)(str(error)) from error
-        return httpx.Response(connection.status, headers=connection.fields, stream=_Stream(self._pool, _site(request), connection, waits["read"]))
+        stream = _Stream(self._pool, _site(request), connection, waits["read"])
+        return httpx.Response(connection.status, headers=connection.fields, stream=stream)
 
     async def _exchange(self, request: httpx.Request, head: bytes, waits: dict[str, float]) -> ClientConnection:
         """Send, and wait for the head. A stream that was begun can't be sent again."""

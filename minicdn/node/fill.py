@@ -1,0 +1,110 @@
+"""One fill: who waits for it, what it came to, and whether it is still wanted.
+
+A fill that nobody waits for or reads any more goes on when it can be kept and little or less than half of it is left, or when the node
+itself wanted it (a refresh); otherwise it is abandoned at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from minicdn.core.freshness import Stored
+from minicdn.core.message import Request
+from minicdn.core.vary import fits as fits_variant
+from minicdn.errors import MinicdnError
+from minicdn.node.suppliers import Part, Supply
+from minicdn.store.body import Body
+from minicdn.store.entry import Entry
+
+LITTLE_LEFT_BYTES = 8 * 1024 * 1024
+
+Ask = Callable[[Request, Entry | None, Part | None], Coroutine[Any, Any, Supply]]
+"""A supplier, bound to whom it asks."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a fill came to, known with the head. entry: to be served. is_private: for the one who started the fill only.
+    error: instead of an entry. source: `peer`, `upstream`, or the entry's own medium where it was confirmed."""
+
+    entry: Entry | None = None
+    is_private: bool = False
+    is_stale: bool = False
+    is_confirmed: bool = False
+    source: str = "none"
+    status: int = 0
+    error: MinicdnError | None = None
+    detail: str = ""
+
+
+class Fill:
+    """One fill under way."""
+
+    def __init__(
+        self,
+        request: Request,
+        held: Entry | None,
+        suppliers: list[Ask],
+        *,
+        is_wanted: bool,
+        is_hot: bool,
+        part: Part | None = None,
+        base: Entry | None = None,
+    ) -> None:
+        """held: what is stored, for validation. part: only this much is asked for. base: the partial entry that it completes."""
+        self.request = request
+        self.held = held
+        self.suppliers = suppliers
+        self.part = part
+        self.base = base
+        self.span: tuple[int, int] | None = None
+        self.is_wanted = is_wanted
+        self.is_hot = is_hot
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.waiting_count = 0
+        self.entry: Entry | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    async def wait_outcome(self) -> Outcome:
+        """Everybody waits like this, the first as well; a waiter's own cancellation is nobody else's. The caller opens its reader
+        before it awaits anything again, and calls release()."""
+        self.waiting_count += 1
+        try:
+            return await asyncio.shield(self.outcome)
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """A waiter has its reader now, or is gone."""
+        self.waiting_count -= 1
+        self.look_whether_wanted()
+
+    def look_whether_wanted(self) -> None:
+        if self.entry is not None and not self.waiting_count and self.entry.body.is_filling and not self._goes_on(self.entry.body):
+            assert self.task is not None
+            self.task.cancel()
+
+    def _goes_on(self, body: Body) -> bool:
+        if body.reader_count:
+            return True
+        if not body.is_kept:
+            return False
+        if self.is_wanted:
+            return True
+        if self.span is not None:
+            left = sum(end - start for start, end in body.have.gaps(*self.span))
+            return left <= max(LITTLE_LEFT_BYTES, self.span[1] - self.span[0] - left)
+        done = body.have.total_bytes
+        return body.length is not None and body.length - done <= max(LITTLE_LEFT_BYTES, done)
+
+
+def may_join(request: Request, outcome: Outcome) -> bool:
+    """Whether the answer to one request may answer another: it may be shared, and is the right variant."""
+    if outcome.is_private:
+        return False
+    stored: Stored | None = outcome.entry.stored if outcome.entry is not None else None
+    return stored is None or fits_variant(request.fields, stored)
