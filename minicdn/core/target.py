@@ -120,3 +120,26 @@ def split_absolute(raw: bytes) -> tuple[str, str, bytes] | None:
     rest = match.group(3) or b"/"
     scheme, authority = match.group(1).lower().decode(), match.group(2).lower().decode("ascii")
     return scheme, authority, rest if rest[:1] == b"/" else b"/" + rest
+
+
+def key_of_url(raw: bytes, origins: Set[str], upstream: str = "", ignored_query: Set[str] = frozenset()) -> str | None:
+    """The key that a full URL names, or None where it is not one of ours.
+
+    origins: `scheme://authority` by which clients know this site, lower case. upstream: its URL, whose path (if any) is not part of keys.
+    Raises ClientError where the URL is ours and its target is none.
+    """
+    parts = split_absolute(raw)
+    if parts is None:
+        return None
+    scheme, authority, target = parts
+    home = split_absolute(upstream.encode("latin-1", "replace")) if upstream else None
+    if home is not None and _origin(scheme, authority) == _origin(home[0], home[1]):
+        base = home[2].rstrip(b"/")
+        return parse_target(target[len(base) :], ignored_query) if target.startswith(base + b"/") else None
+    is_ours = f"{scheme}://{authority}" in origins or _origin(scheme, authority) in origins
+    return parse_target(target, ignored_query) if is_ours else None
+
+
+def _origin(scheme: str, authority: str) -> str:
+    """Without the port that the scheme has anyway (RFC 9110 §4.2.3)."""
+    return f"{scheme}://{authority.removesuffix(':80' if scheme == 'http' else ':443')}"
