@@ -58,8 +58,9 @@ class Play:
         scene.hangs_up = False
         joins = stage.joins(self._set_up)
         answers = self._converse(step, joins, where)
-        stage.run(stage.wait_until(lambda: not scene.answers, f"{where}: the upstream is asked {len(scene.answers)} more time(s)"))
+        # A refresh behind the answer is a fill that began before the answer left.
         stage.settle(self._set_up)
+        assert not scene.answers, f"{where}: the upstream must be asked {len(scene.answers)} more time(s); the client saw\n{show(answers[0])}"
         asked = [message.start.decode("latin-1") for message in scene.unexpected]
         assert not asked, f"{where}: the upstream was asked, and must not be: {asked}\n{scene.unexpected[0].fields}"
         for spec, message in zip(step.up, scene.asked, strict=True):
@@ -116,6 +117,9 @@ class Play:
         if wanted.body is not None and not wanted.cut:
             body = self._fill_in(wanted.body.decode("latin-1")).encode("latin-1")
             assert answer.body == body, f"{where}: the client must see the body {body[:200]!r}:\n{show(answer)}"
+        if wanted.pattern is not None:
+            is_found = re.search(wanted.pattern, answer.body.decode("latin-1"), re.DOTALL)
+            assert is_found, f"{where}: the body must match {wanted.pattern!r}:\n{answer.body[:2000]!r}"
         for expected in wanted.lines:
             filled = self._fill_in(expected)
             assert is_like(answer, filled), f"{where}: the client must see {filled!r}:\n{show(answer)}"

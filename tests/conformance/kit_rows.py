@@ -53,11 +53,13 @@ class Up:
 
 @dataclass(frozen=True)
 class Sees:
-    """The client's part. body None: not looked at. cut: the connection must end before the body does. order: names of lines in this order."""
+    """The client's part. body None: not looked at; pattern: that it matches. cut: the connection must end before the body does. order:
+    names of lines, in this case and order."""
 
     lines: tuple[str, ...] = ()
     status: int = 200
     body: bytes | None = None
+    pattern: str | None = None
     cut: bool = False
     order: tuple[str, ...] = ()
     interim: tuple[int, ...] = ()

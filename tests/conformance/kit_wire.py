@@ -6,7 +6,7 @@ import re
 import socket
 from dataclasses import dataclass, field
 
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 3.0
 Fields = list[tuple[bytes, bytes]]
 
 
