@@ -12,7 +12,7 @@ from minicdn.core.message import Fields, Head, Request
 from minicdn.core.stored import Stored, expire
 from minicdn.core.storing import dated, settled
 
-NOT_UPDATED = frozenset((b"content-length", b"content-encoding", b"content-range", b"content-digest", b"age"))
+NOT_UPDATED = frozenset((b"content-length", b"content-encoding", b"content-range", b"content-digest", b"content-md5", b"age"))
 """Fields that describe the octets kept, or the message that brought the news: those of the update are dropped (RFC 9111 §3.2)."""
 
 
