@@ -24,6 +24,8 @@ COUNTERS: dict[str, str] = {
     "revalidations_count": "stored answers that the upstream confirmed (304)",
     "stale_count": "stale answers served because the upstream failed, or was allowed to wait",
     "passes_count": "requests passed through unstored",
+    "purges_count": "purges and invalidations carried out on this node, wherever they came from",
+    "purged_entries_count": "stored answers that these made stale, or removed",
     "evictions_count": "entries dropped for want of room",
     "fills_abandoned_count": "fills given up because every reader had left",
     "broken_bodies_count": "bodies that ended before their end, so that clients were cut off",

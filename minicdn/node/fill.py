@@ -16,6 +16,7 @@ from minicdn.core.message import Request
 from minicdn.core.vary import fits as fits_variant
 from minicdn.errors import MinicdnError
 from minicdn.node.suppliers import Part, Supply
+from minicdn.node.told import Told
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 
@@ -64,6 +65,7 @@ class Fill:
         self.is_wanted = is_wanted
         self.is_hot = is_hot
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.told = Told()
         self.waiting_count = 0
         self.entry: Entry | None = None
         self.task: asyncio.Task[None] | None = None

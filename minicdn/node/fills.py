@@ -22,10 +22,12 @@ from minicdn.core.decide import is_failure, may_serve_on_error
 from minicdn.core.freshness import Policy, apply_head, fits, freshen
 from minicdn.core.message import Request
 from minicdn.core.partial import may_combine
+from minicdn.core.purging import Purge
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Ask, Fill, Outcome
 from minicdn.node.suppliers import Kind, Part, Supply
+from minicdn.node.told import Echoes, Told
 from minicdn.node.wanted import range_value
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
@@ -44,6 +46,7 @@ class Dock:
         self._flights: dict[object, Fill] = {}
         self._fills: set[Fill] = set()
         self._filling: dict[Body, list[Fill]] = {}
+        self._echoes = Echoes(clock.monotonic)
 
     @property
     def fills_count(self) -> int:
@@ -72,6 +75,7 @@ class Dock:
     ) -> Fill:
         """flight: what others may join it by; None: nobody may. The rest as Fill has it."""
         fill = Fill(request, held, suppliers, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base)
+        fill.told = Told(self._echoes.audible())
         self._fills.add(fill)
         if flight is not None:
             self._flights[flight] = fill
@@ -79,6 +83,15 @@ class Dock:
         fill.task = asyncio.get_running_loop().create_task(self._run(fill), name=f"fill {request.key}")
         fill.task.add_done_callback(lambda _: self._ended(fill))
         return fill
+
+    def tell(self, purge: Purge) -> None:
+        """A purge has begun: what fills without a head may yet receive is out of date already, and who asks from now on must not join
+        them."""
+        self._echoes.add(purge)
+        for fill in self._fills:
+            if not fill.outcome.done() and purge.may_match(fill.request.key):
+                fill.told.add(purge)
+        self._flights = {flight: fill for flight, fill in self._flights.items() if not purge.may_match(fill.request.key)}
 
     async def stop(self) -> None:
         """Abandon everything."""
@@ -112,7 +125,7 @@ class Dock:
 
     async def _fill(self, fill: Fill) -> None:
         try:
-            supply = await self._ask(fill, fill.part)
+            supply = await self._ask_of_held(fill)
         except UpstreamError as error:
             if not self._serve_stale(fill, str(error), 0):
                 raise
@@ -130,6 +143,18 @@ class Dock:
         finally:
             await _close(supply)
 
+    async def _ask_of_held(self, fill: Fill) -> Supply:
+        """What is confirmed may have left the shelf meanwhile (no room, a hard purge): then it is asked for anew."""
+        supply = await self._ask(fill, fill.part)
+        if supply.kind is Kind.UNCHANGED and fill.held is not None and not self._is_there(fill.held):
+            await _close(supply)
+            fill.held, fill.told = None, Told(self._echoes.audible())
+            supply = await self._ask(fill, fill.part)
+        return supply
+
+    def _is_there(self, entry: Entry) -> bool:
+        return entry in self._shelf.find(entry.key)
+
     async def _ask(self, fill: Fill, part: Part | None) -> Supply:
         """The first supplier that can be talked to answers; those that can't are not asked again by this fill."""
         while True:
@@ -143,7 +168,9 @@ class Dock:
 
     def _serve_stale(self, fill: Fill, reason: str, status: int) -> bool:
         held = fill.held
-        if held is None or held.stored is None or not may_serve_on_error(fill.request, held.stored, self._clock.wall(), self._policy()):
+        if held is None or held.stored is None or not self._is_there(held):
+            return False
+        if not may_serve_on_error(fill.request, held.stored, self._clock.wall(), self._policy()):
             return False
         fill.outcome.set_result(Outcome(held, is_stale=True, source=held.body.medium, status=status, detail=reason))
         return True
@@ -160,7 +187,7 @@ class Dock:
             self._counters.add("revalidations_count")
         if stored is None:
             raise UpstreamError("a confirmation without facts")
-        self._shelf.restate(held, stored)
+        self._shelf.restate(held, fill.told.settle(fill.request.key, stored, supply.source, self._clock.wall()))
         fill.outcome.set_result(Outcome(held, is_confirmed=True, source=held.body.medium, status=304, detail=supply.detail))
 
     def _receive(self, fill: Fill, supply: Supply) -> Body:
@@ -168,9 +195,14 @@ class Dock:
         is_get = fill.request.method == "GET"
         if not is_get:
             self._apply_head(fill, supply)
-        entry = self._part_entry(fill, supply) if supply.end is not None and supply.kind is Kind.FOUND else None
+        is_gone = False
+        if supply.stored is not None:
+            is_gone = fill.told.is_gone(fill.request.key, supply.stored, supply.source)
+            supply.stored = fill.told.settle(fill.request.key, supply.stored, supply.source, self._clock.wall())
+        is_part = supply.end is not None and supply.kind is Kind.FOUND
+        entry = self._part_entry(fill, supply) if is_part and not is_gone else None
         if entry is None:
-            entry = self._whole_entry(fill, supply)
+            entry = self._whole_entry(fill, supply, is_gone=is_gone)
         fill.entry = entry
         self._filling.setdefault(entry.body, []).append(fill)
         is_private = is_get and not (entry.stored is not None and entry.body.is_kept)
@@ -178,15 +210,16 @@ class Dock:
         fill.outcome.set_result(Outcome(entry, is_private=is_private, source=supply.source, status=status, detail=supply.detail))
         return entry.body
 
-    def _whole_entry(self, fill: Fill, supply: Supply) -> Entry:
-        """A new entry for a whole body; or, where a part may not or can't be kept, for the part alone, to be passed on."""
+    def _whole_entry(self, fill: Fill, supply: Supply, *, is_gone: bool) -> Entry:
+        """A new entry for a whole body; or, where a part may not or can't be kept, for the part alone, to be passed on. is_gone: a hard
+        purge came before the head, so only those who wait get it."""
         if supply.end is not None:
             part_head = supply.part_head or supply.head
             return Entry(fill.request.key, part_head, None, Body(None, supply.end - supply.offset))
         is_kept = supply.kind is Kind.FOUND and fill.request.method == "GET"
         body = self._shelf.new_body(fill.request.key, supply.length, is_kept=is_kept)
         entry = Entry(fill.request.key, supply.head, supply.stored, body, is_hot=fill.is_hot and supply.source == "peer")
-        if is_kept and body.is_kept:
+        if is_kept and body.is_kept and not is_gone:
             self._shelf.begin(entry)
         return entry
 
@@ -212,7 +245,7 @@ class Dock:
         if held is not None and held.stored is not None:
             policy = self._policy()
             news = apply_head(held.stored, supply.head, supply.request_at, supply.response_at, policy, fill.request)
-            self._shelf.restate(held, news)
+            self._shelf.restate(held, fill.told.settle(fill.request.key, news, supply.source, self._clock.wall()))
 
     async def _stream(self, fill: Fill, supply: Supply, body: Body) -> Supply:
         """All bytes into the body, from as many suppliers as it takes. Returns the last one, for closing."""

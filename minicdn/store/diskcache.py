@@ -164,6 +164,10 @@ class DiskCache:
         if storage is not None and entry.body.is_whole:
             self._recorder.record(entry, storage)
 
+    async def wait_recorded(self) -> None:
+        """Returns when a restart would find all that has been recorded up to now."""
+        await self._recorder.wait_recorded()
+
     def touch(self, entry: Entry, now: float) -> None:
         """It was used. now: monotonic seconds."""
         storage = self._budget.touch(entry)

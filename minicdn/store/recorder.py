@@ -70,6 +70,11 @@ class Recorder:
             if not self._is_kept(entry):
                 delete_record(storage.path)
 
+    async def wait_recorded(self) -> None:
+        """Returns when what was to be recorded by now is written, or failed for good."""
+        if self._recording:
+            await asyncio.wait(list(self._recording.values()))
+
     def touch(self, storage: DiskStorage) -> None:
         """Remember on the disk that the body was used, for the order of eviction after a restart."""
         try:
@@ -104,4 +109,5 @@ class Recorder:
             _, late = await asyncio.wait(waited_for, timeout=seconds)
             for work in late:
                 work.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)

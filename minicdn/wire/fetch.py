@@ -45,7 +45,8 @@ class FetchRequest:
     """method: GET or HEAD. fields: the client's end-to-end ones, lower case, without ranges and conditions.
 
     held: the entity tag (or date) of the copy that the asker has, for `unchanged`. range: the value of a Range field with one span, for
-    a part only. validator: the part of this strong validator's body, or else all of another one.
+    a part only. validator: the part of this strong validator's body, or else all of another one. mark: of the last purge that the asker
+    has heard of (core/journal.py).
     """
 
     method: str
@@ -54,6 +55,7 @@ class FetchRequest:
     held: bytes | None = None
     range: bytes | None = None
     validator: bytes | None = None
+    mark: str = ""
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -63,6 +65,7 @@ class FetchRequest:
             "held": self.held,
             "range": self.range,
             "validator": self.validator,
+            "mark": self.mark,
         }
 
     @classmethod
@@ -78,6 +81,7 @@ class FetchRequest:
             held=take.octets("held", length_max=1024, default=None),
             range=take.octets("range", length_max=1024, default=None),
             validator=take.octets("validator", length_max=1024, default=None),
+            mark=take.text("mark", length_max=64, default=""),
         )
 
 
