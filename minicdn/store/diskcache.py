@@ -17,7 +17,7 @@ from minicdn.core.counters import Counters
 from minicdn.core.freshness import from_wire
 from minicdn.errors import CacheFolderUnusable
 from minicdn.store.body import Body
-from minicdn.store.budget import DiskBudget
+from minicdn.store.budget import DiskBudget, disk_cost
 from minicdn.store.disk import DiskStorage
 from minicdn.store.entry import Entry
 from minicdn.store.folder import CacheFolder
@@ -147,6 +147,8 @@ class DiskCache:
         """A body that was filled here, and is whole or partial. False where it can't be kept."""
         storage = self._filling.get(entry.body)
         if storage is None or storage.is_damaged or not entry.body.is_kept:
+            return False
+        if not self._reserve(storage, disk_cost(entry.body.length or 0)):  # a partial body has not come with its room
             return False
         del self._filling[entry.body]
         self._admit(entry, storage, entry.body.length or 0)

@@ -41,6 +41,12 @@ async def turns(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """For what a thread brings about."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
 def random_bytes(count: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(count)
 
@@ -71,19 +77,22 @@ def begin(shelf: Shelf, key: str, length: int | None, **facts: Any) -> Entry:
     return entry
 
 
-def write(shelf: Shelf, body: Body, data: bytes, *, step: int = 16 * KIB) -> None:
-    """As a fill writes, where nothing goes wrong."""
+def write(shelf: Shelf, entry: Entry, data: bytes, *, step: int = 16 * KIB) -> None:
+    """As a fill writes: where there is no room, the rest is relayed and the entry withdrawn."""
+    body = entry.body
     start = body.have.reach(0)
     for offset in range(0, len(data), step):
         chunk = data[offset : offset + step]
-        assert shelf.has_room_for(body, start + offset + len(chunk))
+        if not shelf.has_room_for(body, start + offset + len(chunk)):
+            shelf.withdraw(entry)
+            body.relay_from_here()
         body.write(start + offset, chunk)
 
 
 def put(shelf: Shelf, key: str, data: bytes, *, is_announced: bool = True, **facts: Any) -> Entry:
     """A whole entry, kept if the shelf keeps it."""
     entry = begin(shelf, key, len(data) if is_announced else None, **facts)
-    write(shelf, entry.body, data)
+    write(shelf, entry, data)
     entry.body.finish()
     shelf.keep(entry)
     return entry
