@@ -4,6 +4,7 @@
     renew   peer → manager   still here, I hold the list of that epoch. Held until something changes, so that news is quick:
                              the answer: fine, with what changed; or `unknown`, which means: join again
     leave   peer → manager   take me off the list
+    purge   either way           wire/purges.py; what a peer missed comes with the answers to join and renew
     log     peer → manager   lines for the log; a repeated batch number is a repetition, not news
 
 Each has `to_wire()`, a map for the codec, and `from_wire(map)`, which raises ClientError(400) and nothing else.
@@ -18,11 +19,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from minicdn.core.journal import Mark
 from minicdn.core.logline import SOURCES, LogLine, parse_json_note
 from minicdn.core.nodeurl import URL_LENGTH_MAX, parse_node_url
 from minicdn.core.roster import Member, PeerList
 from minicdn.errors import ClientError
 from minicdn.wire.codec import TEXT_MAX, Taker
+from minicdn.wire.purges import Missed, take_mark
 
 LOG_BATCH_MAX = 500
 """Lines in one message."""
@@ -68,15 +71,16 @@ class SharedSettings:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """advertise: the peer's own idea of its URL; None: the address it is seen from, and its port."""
+    """advertise: the peer's own idea of its URL; None: the address it is seen from, and its port. mark: up to where it knows of purges."""
 
     id: str
     port: int
     advertise: str | None
     version: str
+    mark: Mark | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "mark": str(self.mark or "")}
 
     @classmethod
     def from_wire(cls, found: Mapping[str, Any]) -> Join:
@@ -87,6 +91,7 @@ class Join:
             port=take.integer("port", low=1, high=65535),
             advertise=None if advertise is None else _checked_url(advertise),
             version=take.text("version", length_max=64),
+            mark=take_mark(take, "mark"),
         )
 
 
@@ -94,7 +99,7 @@ class Join:
 class JoinAnswer:
     """status: joined, unreachable, full or closing; `reason` is for people. A joined peer gets all the rest.
 
-    settles_seconds: for that long the list may still be incomplete, since the manager has just started.
+    settles_seconds: for that long the list may still be incomplete, since the manager has just started. missed: purges since its mark.
     """
 
     status: str
@@ -103,6 +108,7 @@ class JoinAnswer:
     peers: PeerList | None = None
     settings: SharedSettings | None = None
     settles_seconds: float = 0.0
+    missed: Missed | None = None
 
     def to_wire(self) -> dict[str, Any]:
         return _answer_to_wire(self)
@@ -117,6 +123,7 @@ class JoinAnswer:
             peers=_take_peers(take),
             settings=_take_settings(take),
             settles_seconds=take.number("settles_seconds", default=0.0),
+            missed=Missed.from_wire(take.maybe_map("missed")),
         )
         if answer.status == "joined" and (answer.peers is None or answer.settings is None or not answer.url):
             raise ClientError(400, "the answer to a join lacks url, peers or settings")
@@ -125,15 +132,16 @@ class JoinAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """epoch and settings_version: what the peer holds. wait_seconds: how long the answer may be held while nothing changes."""
+    """epoch, settings_version and mark: what the peer holds. wait_seconds: how long the answer may be held while nothing changes."""
 
     id: str
     epoch: str
     settings_version: str
     wait_seconds: float
+    mark: Mark | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "mark": str(self.mark or "")}
 
     @classmethod
     def from_wire(cls, found: Mapping[str, Any]) -> Renew:
@@ -143,12 +151,13 @@ class Renew:
             epoch=take.text("epoch", length_max=128),
             settings_version=take.text("settings_version", length_max=64),
             wait_seconds=take.number("wait_seconds", high=60.0),
+            mark=take_mark(take, "mark"),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class RenewAnswer:
-    """status: ok, unknown (join again) or closing. peers, settings: None when the peer's are the current ones.
+    """status: ok, unknown (join again) or closing. peers, settings, missed: None when the peer's are the current ones.
 
     is_listed: False while the manager's probes of this peer fail, for the `reason`.
     """
@@ -158,6 +167,7 @@ class RenewAnswer:
     reason: str = ""
     peers: PeerList | None = None
     settings: SharedSettings | None = None
+    missed: Missed | None = None
 
     def to_wire(self) -> dict[str, Any]:
         return _answer_to_wire(self)
@@ -171,6 +181,7 @@ class RenewAnswer:
             reason=take.text("reason", length_max=1024, default=""),
             peers=_take_peers(take),
             settings=_take_settings(take),
+            missed=Missed.from_wire(take.maybe_map("missed")),
         )
 
 
@@ -218,12 +229,14 @@ def _checked_url(text: str) -> str:
 
 
 def _answer_to_wire(answer: JoinAnswer | RenewAnswer) -> dict[str, Any]:
-    found = {name: getattr(answer, name) for name in answer.__dataclass_fields__ if name not in ("peers", "settings")}
+    found = {name: getattr(answer, name) for name in answer.__dataclass_fields__ if name not in ("peers", "settings", "missed")}
     if answer.peers is not None:
         members = [[member.id, member.url, member.weight] for member in answer.peers.members]
         found["peers"] = {"epoch": answer.peers.epoch, "members": members}
     if answer.settings is not None:
         found["settings"] = answer.settings.to_wire()
+    if answer.missed is not None:
+        found["missed"] = answer.missed.to_wire()
     return found
 
 
