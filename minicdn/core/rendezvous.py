@@ -8,7 +8,7 @@ keys, each to that key's own next in line; the order of the list does not matter
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from heapq import nsmallest
 from math import log, log1p
@@ -41,12 +41,12 @@ def score(key: bytes, member_id: str, weight: float) -> float:
     return -log((_DRAWS - drawn - 0.5) / _DRAWS) / weight
 
 
-def rank(key: str, members: Iterable[M], count: int | None = None) -> list[M]:
+def rank(key: str, members: Iterable[M], count: int | None = None, *, name_of: Callable[[M], str] = lambda member: member.id) -> list[M]:
     """The members in order of preference for the key: owner first, then its backups; the `count` first where given.
 
-    Members without weight (0 or less) own nothing and are left out.
+    name_of: what of a member is hashed. Members without weight (0 or less) own nothing and are left out.
     """
     name = key.encode("utf-8", "surrogateescape")
-    scored = ((score(name, member.id, member.weight), member.id, member) for member in members if member.weight > 0)
+    scored = ((score(name, name_of(member), member.weight), name_of(member), member) for member in members if member.weight > 0)
     picked = sorted(scored, key=lambda row: row[:2]) if count is None else nsmallest(count, scored, key=lambda row: row[:2])
     return [member for _, _, member in picked]

@@ -14,12 +14,13 @@ barred: a join that was still being probed when the goodbye arrived must not lis
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from minicdn.core.nodeurl import parse_node_url as parse_node_url  # where the command line looks for it
+from minicdn.core.rendezvous import rank
 
 if TYPE_CHECKING:
     import random
@@ -53,6 +54,12 @@ class PeerList:
     def without(self, id: str) -> PeerList:
         """The same list, in which `id` owns nothing."""
         return PeerList(self.epoch, tuple(member for member in self.members if member.id != id))
+
+
+def owners(key: str, members: Iterable[Member], count: int | None = None) -> list[Member]:
+    """The owner of a key and its backups, in order (rendezvous.py). A member's name among owners is its URL: a peer that was
+    restarted has a new id, and the files on its disk are still its own."""
+    return rank(key, members, count, name_of=lambda member: member.url)
 
 
 class JoinVerdict(Enum):

@@ -15,17 +15,17 @@ from cachetools import TTLCache
 from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.decide import Fetch, Refuse, Serve, Validate, decide
-from minicdn.core.freshness import Policy, expire
+from minicdn.core.freshness import Policy
 from minicdn.core.headers import has
-from minicdn.core.invalidation import invalidated_keys
-from minicdn.core.message import Head, Request
-from minicdn.core.rendezvous import rank
-from minicdn.core.roster import PeerList
+from minicdn.core.journal import Mark
+from minicdn.core.message import Request
+from minicdn.core.roster import PeerList, owners
 from minicdn.core.vary import choose, selecting
 from minicdn.errors import ClientError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Ask, Fill, Outcome, may_join
 from minicdn.node.fills import Dock, FollowingReader
+from minicdn.node.purger import Purger
 from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier
 from minicdn.node.wanted import missing_spans, range_value, single_range
 from minicdn.store.body import Body
@@ -66,11 +66,14 @@ class Found:
 
 
 class Cache:
-    def __init__(self, shelf: Shelf, dock: Dock, clock: Clock, counters: Counters, *, node_id: str, aside_seconds: float) -> None:
+    def __init__(
+        self, shelf: Shelf, dock: Dock, clock: Clock, counters: Counters, *, purger: Purger, node_id: str, aside_seconds: float
+    ) -> None:
         self._shelf = shelf
         self._dock = dock
         self._clock = clock
         self._counters = counters
+        self._purger = purger
         self._node_id = node_id
         self._upstream: UpstreamSupplier | None = None
         self._peers: PeerSupplier | None = None
@@ -78,7 +81,6 @@ class Cache:
         self._passing: TTLCache[str, bool] = TTLCache(PASS_KEYS_MAX, PASS_SECONDS, timer=clock.monotonic)
         self._varying: TTLCache[str, tuple[tuple[bytes, bytes], ...]] = TTLCache(VARY_KEYS_MAX, 3600, timer=clock.monotonic)
         self.policy = Policy()
-        self.origins: frozenset[str] = frozenset()
         self.peer_list = PeerList()
 
     def connect(self, upstream: UpstreamSupplier | None, peers: PeerSupplier) -> None:
@@ -87,49 +89,42 @@ class Cache:
 
     def find_fresh(self, request: Request) -> Found | None:
         """A hit that needs no waiting, or None."""
+        if self._purger.is_unsure:
+            return None
         entry = self._choose(request)
         plan = decide(request, entry.stored if entry is not None else None, self._clock.wall(), self.policy)
         if entry is None or not isinstance(plan, Serve) or missing_spans(request, entry):
             return None
         return self._hit(request, entry, plan, is_forwarded=False)
 
-    async def find(self, request: Request, *, is_forwarded: bool = False) -> Found:
-        """Something to serve for a GET or HEAD. Raises ClientError (what was asked can't be had) or UpstreamError."""
+    async def find(self, request: Request, *, is_forwarded: bool = False, mark: Mark | None = None) -> Found:
+        """Something to serve for a GET or HEAD. Raises ClientError (what was asked can't be had) or UpstreamError.
+
+        mark: of the peer that forwards; where it has heard of purges that this node has not, nothing is served unasked, and no fill
+        is joined that began before them.
+        """
+        is_behind = is_forwarded and self._purger.is_behind(mark)
         entry = self._choose(request)
         plan = decide(request, entry.stored if entry is not None else None, self._clock.wall(), self.policy)
         match plan:
-            case Serve() if entry is not None:
+            case Serve() if entry is not None and not (is_behind or self._purger.is_unsure):
                 if missing_spans(request, entry):
                     return await self._complete(request, entry, is_forwarded=is_forwarded)
                 return self._hit(request, entry, plan, is_forwarded=is_forwarded)
             case Refuse() if is_forwarded or not self._owners(request.key):
                 raise ClientError(plan.status, plan.reason)
             case Validate():
-                return await self._fill(request, entry, plan.fwd, is_forwarded=is_forwarded)
+                return await self._fill(request, entry, plan.fwd, is_forwarded=is_forwarded, is_alone=is_behind)
             case Fetch():
                 forward = "vary-miss" if entry is None and self._shelf.find(request.key) else plan.fwd
                 part = _part_of(single_range(request)) if entry is None else None
-                return await self._fill(request, entry, forward, is_forwarded=is_forwarded, part=part)
+                return await self._fill(request, entry, forward, is_forwarded=is_forwarded, part=part, is_alone=is_behind)
             case _:
-                return await self._fill(request, entry, "request", is_forwarded=is_forwarded)
+                return await self._fill(request, entry, "request", is_forwarded=is_forwarded, is_alone=is_behind)
 
     def open(self, body: Body, start: int, end: int | None) -> FollowingReader:
         """A reader that keeps the body's fill going while it is open."""
         return FollowingReader(self._dock, body, body.open(start, end))
-
-    def note_answer(self, request: Request, head: Head) -> None:
-        """An unsafe method went through: what it may have changed is stale from now on (RFC 9111 §4.4)."""
-        for key in invalidated_keys(request, head, self.origins):
-            self.mark_stale(key)
-
-    def mark_stale(self, key: str) -> int:
-        """Nothing stored of the key is fresh any more; the bytes stay, for validation. Returns how many entries that were."""
-        now, count = self._clock.wall(), 0
-        for entry in list(self._shelf.find(key)):
-            if entry.stored is not None:
-                self._shelf.restate(entry, expire(entry.stored, now))
-                count += 1
-        return count
 
     def _choose(self, request: Request) -> Entry | None:
         entries = self._shelf.find(request.key)
@@ -137,7 +132,9 @@ class Cache:
             return None
         candidates = [entry for entry in entries if entry.stored is not None]
         index = choose(request.fields, [entry.stored for entry in candidates])  # type: ignore[misc]
-        return candidates[index] if index is not None else None
+        if index is None:
+            return None
+        return self._purger.check(candidates[index]) if self._purger.is_sweeping else candidates[index]
 
     def _hit(self, request: Request, entry: Entry, plan: Serve, *, is_forwarded: bool) -> Found:
         if plan.refresh:
@@ -173,11 +170,12 @@ class Cache:
         return await self._fill(request, None, "partial", is_forwarded=is_forwarded)
 
     async def _fill(
-        self, request: Request, held: Entry | None, forward: str, *, is_forwarded: bool, part: Part | None = None
+        self, request: Request, held: Entry | None, forward: str, *, is_forwarded: bool, part: Part | None = None, is_alone: bool = False
     ) -> Found:
-        """Join the fill under way, or start one; a second and third turn where somebody else's answer can't be ours."""
+        """Join the fill under way, or start one; a second and third turn where somebody else's answer can't be ours. is_alone: neither
+        joined nor to be joined."""
         for _ in range(3):
-            flight = self._flight(request, is_forwarded=is_forwarded, part=part)
+            flight = None if is_alone else self._flight(request, is_forwarded=is_forwarded, part=part)
             fill = self._dock.find(flight) if flight is not None else None
             is_collapsed = fill is not None
             if fill is None:
@@ -254,17 +252,17 @@ class Cache:
 
     def _owners(self, key: str) -> list[str]:
         """URLs of those to ask before the upstream, nearest first; empty where that is this node itself."""
-        owners = []
-        for member in rank(key, self.peer_list.members, OWNERS_TRIED_MAX):
+        urls = []
+        for member in owners(key, self.peer_list.members, OWNERS_TRIED_MAX):
             if member.id == self._node_id:
                 break
             if member.url not in self._aside:
-                owners.append(member.url)
-        return owners
+                urls.append(member.url)
+        return urls
 
     def _suppliers(self, key: str, *, is_forwarded: bool) -> list[Ask]:
-        owners = [] if is_forwarded or key in self._passing else self._owners(key)
-        return [*(self._asking_peer(url) for url in owners), self._ask_upstream]
+        urls = [] if is_forwarded or key in self._passing else self._owners(key)
+        return [*(self._asking_peer(url) for url in urls), self._ask_upstream]
 
     async def _ask_upstream(self, request: Request, held: Entry | None, part: Part | None) -> Supply:
         if self._upstream is None:

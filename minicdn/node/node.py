@@ -5,19 +5,27 @@ Nothing here is shared between nodes: two of them live in one process without kn
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Set
 from typing import Any
 
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import Policy
+from minicdn.core.headers import first
+from minicdn.core.invalidation import invalidation
 from minicdn.core.logline import LogLine
+from minicdn.core.message import Head, Request
+from minicdn.core.purging import Purge
 from minicdn.core.roster import PeerList
 from minicdn.node.cache import Cache
 from minicdn.node.clock import Clock
 from minicdn.node.fills import Dock
+from minicdn.node.leash import Leash
+from minicdn.node.marks import MarkKeeper
+from minicdn.node.purger import Purger
 from minicdn.node.suppliers import PeerSupplier, UpstreamSupplier
 from minicdn.settings import Settings
 from minicdn.store.shelf import Shelf
+from minicdn.store.statefile import StateFile
 from minicdn.wire.http import HttpDoor
 from minicdn.wire.peers import PeerClient
 from minicdn.wire.upstream import Upstream
@@ -30,6 +38,10 @@ class Node:
         self.clock = clock or Clock()
         self.counters = Counters()
         self.on_log: Callable[[LogLine], None] | None = None
+        self.on_invalidated: Callable[[Purge], Awaitable[object]] | None = None
+        """Has all nodes carry it out, this one at once. None: this node is all there is."""
+        self.origins: Callable[[], Set[str]] = frozenset
+        """By which `scheme://host:port` clients know this site, besides the upstream's."""
         self.upstream_url: str | None = None
         self.upstream: Upstream | None = None
         self.shelf = Shelf(
@@ -40,8 +52,16 @@ class Node:
             counters=self.counters,
         )
         self._dock = Dock(self.shelf, self.clock, self.counters, lambda: self.cache.policy)
+        self.purger = Purger(self.shelf, self.clock, self.counters, self._dock.tell)
+        self._marks = MarkKeeper(state_file(settings, "mark"), self.purger, self.shelf, self.counters)
         self.cache = Cache(
-            self.shelf, self._dock, self.clock, self.counters, node_id=node_id, aside_seconds=settings.peer_aside_seconds
+            self.shelf,
+            self._dock,
+            self.clock,
+            self.counters,
+            purger=self.purger,
+            node_id=node_id,
+            aside_seconds=settings.peer_aside_seconds,
         )
         self.cache.policy = policy_of(settings)
         self._upstream_door = HttpDoor(
@@ -54,7 +74,8 @@ class Node:
             connect_seconds=settings.peer_connect_seconds,
             read_seconds=settings.peer_read_seconds,
         )
-        self._peers = PeerSupplier(PeerClient(self._peer_door), counters=self.counters, wall=self.clock.wall)
+        self._leash = Leash()
+        self._peers = PeerSupplier(PeerClient(self._peer_door), self._leash, counters=self.counters, wall=self.clock.wall, mark=self._mark)
         self.set_upstream(upstream)
 
     @property
@@ -64,6 +85,37 @@ class Node:
     def set_peers(self, peer_list: PeerList) -> None:
         """The list that owners are computed from. A node that is not on it owns nothing."""
         self.cache.peer_list = peer_list
+        gone = self._leash.urls() - {member.url for member in peer_list.members}
+        if gone:
+            self._leash.let_go(gone)
+
+    def adopt(self, settings: Settings) -> None:
+        """Settings that changed while the node runs: the upstream, what counts as small, the caching rules."""
+        self.settings = settings
+        self.cache.policy = policy_of(settings)
+        self.shelf.set_small(settings.small_bytes)
+        if settings.upstream != self.upstream_url:
+            self.set_upstream(settings.upstream)
+
+    async def purge(self, purge: Purge) -> int:
+        """On this node alone. Returns how many entries were marked or removed; out of date are all of them from the call on."""
+        return await self.purger.begin(purge).wait()
+
+    async def invalidate(self, request: Request, head: Head) -> None:
+        """An unsafe method was answered: what it may have changed is out of date, here at once, elsewhere when this returns or soon
+        after (RFC 9111 §4.4, RFC 9875 §3)."""
+        host = (first(request.fields, b"host") or b"").decode("latin-1").lower()
+        origins = {*self.origins(), f"http://{host}", f"https://{host}"}
+        purge = invalidation(request, head, origins, self.upstream_url or "")
+        if purge is None:
+            return
+        if self.on_invalidated is None:
+            self.purger.begin(purge)
+        else:
+            await self.on_invalidated(purge)
+
+    def _mark(self) -> str:
+        return str(self.purger.mark or "")
 
     def set_upstream(self, url: str | None) -> None:
         """None: not known yet."""
@@ -78,16 +130,24 @@ class Node:
     async def start(self) -> None:
         """Open the cache folder and find again what is in it. Raises CacheFolderUnusable."""
         await self.shelf.open()
+        await self._marks.load()
 
     async def stop(self) -> None:
         """Abandon what is being filled, close files and connections."""
         await self._dock.stop()
+        await self._marks.close()
+        await self.purger.stop()
         await self.shelf.close()
         await self._upstream_door.close()
         await self._peer_door.close()
 
     def stats(self) -> dict[str, Any]:
         return {**self.counters.snapshot(), **self.shelf.statistics(), "fills_count": self._dock.fills_count}
+
+
+def state_file(settings: Settings, name: str) -> StateFile:
+    """A file beside what is cached; where nothing is kept on disk, there is nothing to remember either."""
+    return StateFile(settings.cache_dir / name if settings.cache_dir is not None else None)
 
 
 def policy_of(settings: Settings) -> Policy:

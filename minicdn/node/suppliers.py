@@ -7,6 +7,7 @@ the fill's affair. Only a transport failure (PeerError) may move it on; an answe
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,6 +19,7 @@ from minicdn.core.message import Fields, Head, Request
 from minicdn.core.partial import part_fields, span_of, whole_head
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError, PeerError, UpstreamError
+from minicdn.node.leash import Leash
 from minicdn.store.entry import Entry
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
 from minicdn.wire.peers import PeerAnswer, PeerClient
@@ -157,10 +159,15 @@ def _honest_span(head: Head, sent: int | None) -> tuple[int, int, int] | None:
 
 
 class PeerSupplier:
-    def __init__(self, client: PeerClient, *, counters: Counters, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, client: PeerClient, leash: Leash, *, counters: Counters, wall: Callable[[], float], mark: Callable[[], str] = str
+    ) -> None:
+        """leash: ends waits for a peer that is gone. mark: up to where this node knows of purges."""
         self._client = client
+        self._leash = leash
         self._counters = counters
         self._wall = wall
+        self._mark = mark
 
     async def ask(self, url: str, request: Request, held: Entry | None, part: Part | None = None) -> Supply:
         """Raises PeerError where the peer can't be talked to (or is busy); UpstreamError and ClientError where it says so itself."""
@@ -171,10 +178,12 @@ class PeerSupplier:
             held=held_tag(held.stored) if held is not None else None,
             range=part.range if part is not None else None,
             validator=part.validator if part is not None else None,
+            mark=self._mark(),
         )
         self._counters.add("peer_requests_count")
         try:
-            found = await self._client.fetch(url, message)
+            async with self._leash.hold(url):
+                found = await self._client.fetch(url, message)
         except PeerError:
             self._counters.add("peer_errors_count")
             raise
@@ -203,7 +212,7 @@ class PeerSupplier:
             end=answer.end,
             part_head=_part_head(head, answer),
             source="peer",
-            chunks=self._counted(found),
+            chunks=self._counted(url, found),
             close=found.close,
             detail=answer.detail,
         )
@@ -217,11 +226,16 @@ class PeerSupplier:
         except ValueError as error:
             raise PeerError(f"{url}: its facts can't be read: {error}") from error
 
-    async def _counted(self, found: PeerAnswer) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in found.chunks():
-                self._counters.add("peer_received_bytes", len(chunk))
-                yield chunk
-        except PeerError:
-            self._counters.add("peer_errors_count")
-            raise
+    async def _counted(self, url: str, found: PeerAnswer) -> AsyncIterator[bytes]:
+        async with aclosing(found.chunks()) as chunks:  # type: ignore[type-var]
+            try:
+                while True:
+                    async with self._leash.hold(url):
+                        chunk = await anext(chunks, b"")
+                    if not chunk:
+                        return
+                    self._counters.add("peer_received_bytes", len(chunk))
+                    yield chunk
+            except PeerError:
+                self._counters.add("peer_errors_count")
+                raise

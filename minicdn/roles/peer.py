@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Set
 from dataclasses import replace
 from typing import Any
 
 from minicdn.node.loglines import LogShipper
 from minicdn.node.membership import Membership
-from minicdn.node.node import policy_of
+from minicdn.roles.handing import PeerPurges
 from minicdn.roles.role import Role
+from minicdn.roles.spreading import FanOut, Invalidations
 from minicdn.settings import Settings
 from minicdn.wire.manager import LEAVE_SECONDS, ManagerClient
 from minicdn.wire.messages import SharedSettings
+from minicdn.wire.purgeclient import PurgeClient
 
 FLUSH_SECONDS = 2.5
 """Within the time that a close allows for stopping."""
@@ -37,6 +40,9 @@ class Peer(Role):
             self._manager.send_log, self.node.id, lines_max=settings.log_lines_buffered_max, counters=self.node.counters, rng=self.rng
         )
         self.node.on_log = self._shipper.emit
+        self.purges = PeerPurges(self.node, self._manager, FanOut(PurgeClient(), self.clock.monotonic), self._hold)
+        self.node.on_invalidated = Invalidations(self.node.purger, self.purges.purge, self._hold)
+        self.node.origins = self._origins
         self.membership: Membership | None = None
         self._following: asyncio.Task[None] | None = None
 
@@ -45,12 +51,14 @@ class Peer(Role):
     async def start(self) -> None:
         """OperatorError where the cache folder won't do."""
         await self.node.start()
+        # What lies on the disk may have been purged while we were away; the manager's answer to the join says.
+        self.node.purger.is_unsure = self.node.purger.has_entries
         self.is_started = True
 
     def listening(self, port: int) -> None:
         """Only now: the manager's probe must find us."""
         self.membership = Membership(
-            self.node, self._manager, self.settings, port=port, learn=self._learn, say=self.say, rng=self.rng
+            self.node, self._manager, self.settings, port=port, learn=self._learn, purges=self.purges, say=self.say, rng=self.rng
         )
         self._following = self._keep_running("following the manager", self.membership.run)
         self._keep_running("shipping the log", self._shipper.run)
@@ -71,6 +79,7 @@ class Peer(Role):
     async def stop(self) -> None:
         """Ends the node at once; the goodbye (after a cold close) and the last lines go out meanwhile, within their deadline."""
         await asyncio.gather(self.node.stop(), self._say_last_words())
+        await self.purges.close()
         await self._manager.close()
 
     async def _say_last_words(self) -> None:
@@ -93,11 +102,12 @@ class Peer(Role):
             heuristic=shared.heuristic,
             obey_request_directives=shared.obey_request_directives,
         )
-        self.node.settings = self.settings
-        self.node.cache.policy = policy_of(self.settings)
-        if self.node.upstream_url != shared.upstream:
-            self.node.set_upstream(shared.upstream)
+        self.node.adopt(self.settings)
         self._shipper.configure(url, shared.log)
+
+    def _origins(self) -> Set[str]:
+        """Every URL by which a client may have been sent to this site."""
+        return {self.url() or "", self._manager.url, *(member.url for member in self.node.peers.members)}
 
     # What can be seen
 

@@ -95,7 +95,12 @@ class LogFile:
 
     def _put(self, item: Item) -> None:
         if len(self._queue) == self._queue.maxlen:
-            self._overflow_count += 1
+            # The oldest goes. Where that is a word of lost lines itself, as many are lost without a word.
+            try:
+                line, count, _ = self._queue[0]
+            except IndexError:  # the thread has just taken them all
+                line, count = None, 0
+            self._overflow_count += 1 if line is not None else count
         self._queue.append(item)
         if not self._wake.is_set():
             self._wake.set()

@@ -38,6 +38,10 @@ class MemoryCache:
     def __len__(self) -> int:
         return len(self.main) + len(self.hot)
 
+    def set_small(self, small_bytes: int) -> None:
+        """From now on bodies up to this size are for memory. The parts of the budget stay: what does not fit them goes to disk."""
+        self._small_bytes = small_bytes
+
     def new_body(self, length: int | None) -> Body | None:
         """A body to fill, if it is small and there is room; to be handed back by end_filling()."""
         if length is None or length > self._small_bytes:

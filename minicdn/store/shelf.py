@@ -47,6 +47,10 @@ class Shelf:
         """Finish writing metadata, within a deadline; let go of every handle and of the folder."""
         await self._disk.close()
 
+    def set_small(self, small_bytes: int) -> None:
+        """Bodies up to this size live in memory; those that are there already stay where they are."""
+        self._memory.set_small(small_bytes)
+
     # Finding
 
     def find(self, key: str) -> list[Entry]:
@@ -139,6 +143,10 @@ class Shelf:
         self._memory.discard(entry)
         self._disk.discard(entry)
         entry.body.discard()
+
+    async def wait_recorded(self) -> None:
+        """Returns when a restart would find all that has been kept and restated up to now."""
+        await self._disk.wait_recorded()
 
     def statistics(self) -> dict[str, int]:
         """Bytes and entries in use, for /_stats."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from minicdn.core.headers import first
-from minicdn.web.protocol import HEAD_BYTES_MAX, UNENDING, Connection, decoded, path_of, response_head
+from minicdn.web.protocol import HEAD_BYTES_MAX, UNENDING, Connection, ascii_target, decoded, path_of, response_head
 
 BODILESS = (204, 304)
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+PARSED_METHODS = frozenset(
+    b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PURGE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND UNBIND "
+    b"ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE MKCALENDAR LINK UNLINK SOURCE".split()
+)
+"""Methods that httptools' parser knows."""
 
 
 class HeadTooLarge(Exception):
@@ -22,6 +29,8 @@ class ContentProtocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _used_at = 0.0
+    _method: bytes | None = None
+    _raw_target: bytes | None = None
     _is_in_head = True
     _refusal = (400, "this is no HTTP request that can be understood")
 
@@ -29,6 +38,8 @@ class ContentProtocol(HttpToolsProtocol):
         if self._is_in_head:
             if self._serve_express(data):
                 return
+            if not self._head_bytes:
+                data = self._adapted(data)
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX and self.parser is not None:
                 # Fed once more all the same: what is there may be the end of a head and the start of a long body.
@@ -38,6 +49,19 @@ class ContentProtocol(HttpToolsProtocol):
                     self.send_400_response("")
                 return
         super().data_received(data)
+
+    def _adapted(self, data: bytes) -> bytes:
+        """A request line as the parser takes it: it knows only registered methods and only ASCII. What it really said is remembered."""
+        method, space, rest = data.partition(b" ")
+        self._method = self._raw_target = None
+        if space and method not in PARSED_METHODS and TOKEN.fullmatch(method):
+            self._method, data = method, b"POST " + rest
+        line_end = data.find(b"\r\n")
+        line = data if line_end < 0 else data[:line_end]
+        if not line.isascii():
+            self._raw_target = line.partition(b" ")[2].rpartition(b" ")[0]
+            data = ascii_target(line) + data[len(line) :]
+        return data
 
     def _serve_express(self, data: bytes) -> bool:
         """A request that came whole, on a connection with nothing else under way, may take the express lane."""
@@ -86,8 +110,9 @@ class ContentProtocol(HttpToolsProtocol):
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
         version = self.parser.get_http_version()
         target = self.url
-        scope["minicdn.target"] = target
-        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["minicdn.target"] = self._raw_target or target
+        scope["method"] = (self._method or self.parser.get_method()).decode("ascii")
+        self._method = self._raw_target = None
         scope["http_version"] = version
         scope["raw_path"], scope["query_string"] = path_of(target)
         scope["path"] = decoded(scope["raw_path"])

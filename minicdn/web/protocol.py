@@ -24,6 +24,7 @@ HEAD_BYTES_MAX = 64 * 1024
 """Request line and header fields together."""
 UNENDING = 1 << 62
 """Expected bytes of a body that ends with its connection."""
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _BREAKS = re.compile(rb"[\r\n\0]")
 
 
@@ -90,6 +91,11 @@ def path_of(target: bytes) -> tuple[bytes, bytes]:
     """Raw path and query of an origin-form target; of anything else, the whole as the path."""
     path, _, query = target.partition(b"?")
     return path, query
+
+
+def ascii_target(raw: bytes) -> bytes:
+    """The same with octets beyond ASCII percent-encoded."""
+    return _NOT_ASCII.sub(lambda octet: b"%%%02X" % octet.group()[0], raw)
 
 
 def decoded(raw_path: bytes) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from minicdn.core.rendezvous import rank
+from minicdn.core.roster import owners
 from minicdn.core.target import parse_target
 from minicdn.node.node import policy_of
 from minicdn.roles.manager import Manager
@@ -118,8 +118,8 @@ class Stage:
         members = self.one.node.peers.members
         for number in range(10_000):
             path = f"/c/{set_up}-{name}.{number}"
-            keys = [parse_target(target.replace("@", path).encode("latin-1")) for target in targets if target.startswith(("@", "/"))]
-            if set_up == ALONE or all(rank(key, members, 1)[0].id == self.one.node.id for key in keys):
+            keys = [parse_target(target.replace("@", path).encode("latin-1")) for target in targets if target.startswith("@")]
+            if set_up == ALONE or all(owners(key, members, 1)[0].id == self.one.node.id for key in keys):
                 return path
         raise AssertionError(f"no path of which all variations belong to one node: {targets}")
 
@@ -167,7 +167,7 @@ class Stage:
         listener = socket.create_server(("127.0.0.1", 0))
         role: dict[str, Any] = {"upstream": f"http://127.0.0.1:{self.origin.port}"}
         if kind is Peer:
-            role = {"role": "peer", "manager": "http://127.0.0.1:{}".format(self.manager.address[1])}
+            role = {"role": "peer", "manager": f"http://127.0.0.1:{self.manager.address[1]}"}
         settings = Settings(
             host="127.0.0.1",
             port=listener.getsockname()[1],

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from minicdn.core.rendezvous import rank
+from minicdn.core.roster import owners
 from minicdn.options import options_of
 from tests.kit.files import MIB
 from tests.kit.program import Minicdn, members_of, start_manager
@@ -96,7 +96,7 @@ class Cluster:
         """The peers in the key's order: owner, then its backups."""
         members = [SimpleNamespace(**{"weight": 1.0, **member}) for member in members_of(self.manager)]
         by_url = {peer.url: peer for peer in self.peers}
-        return [by_url[member.url] for member in rank(key, members)]
+        return [by_url[member.url] for member in owners(key, members)]
 
     def owner_of(self, key: str) -> Minicdn:
         return self.owners_of(key)[0]
