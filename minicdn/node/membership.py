@@ -20,12 +20,14 @@ from typing import Protocol
 
 from minicdn import __version__
 from minicdn.core.backoff import Backoff
+from minicdn.core.journal import Mark
 from minicdn.core.nodeurl import is_loopback_url
 from minicdn.core.roster import PeerList
 from minicdn.node.clock import Clock
 from minicdn.settings import Settings
 from minicdn.wire.manager import ManagerRefused, ManagerUnreachable
 from minicdn.wire.messages import Join, JoinAnswer, Renew, RenewAnswer, SharedSettings
+from minicdn.wire.purges import Missed
 
 WAIT_SECONDS_MAX = 60.0
 """The manager accepts no longer hold."""
@@ -55,6 +57,15 @@ class Manager(Protocol):
     async def leave(self, id: str) -> None: ...
 
 
+class Purges(Protocol):
+    """Who carries out what this node missed (roles/handing.py)."""
+
+    @property
+    def mark(self) -> Mark | None: ...
+    def catch_up(self, missed: Missed) -> None: ...
+    def manager_answers(self) -> None: ...
+
+
 class Membership:
     """`learn(shared, url)` is called with each new word of the manager about settings, before the first list is followed."""
 
@@ -66,6 +77,7 @@ class Membership:
         *,
         port: int,
         learn: Callable[[SharedSettings, str], None],
+        purges: Purges | None = None,
         say: Callable[[str], None],
         rng: random.Random,
     ) -> None:
@@ -74,6 +86,7 @@ class Membership:
         self._settings = settings
         self._port = port
         self._learn = learn
+        self._purges = purges
         self._say = Sayer(say, node.clock)
         self._rng = rng
         self._backoff = Backoff(RETRY_BASE_SECONDS, RETRY_MAX_SECONDS)
@@ -118,13 +131,14 @@ class Membership:
 
     async def _join(self) -> float:
         self._may_be_seated = True
-        answer = await self._manager.join(Join(self._node.id, self._port, self._settings.advertise, __version__))
+        answer = await self._manager.join(Join(self._node.id, self._port, self._settings.advertise, __version__, self._mark()))
         if answer.status != "joined":
             self._may_be_seated = False
             return self._after_no(answer)
         assert answer.peers is not None and answer.settings is not None
         self._is_seated = True
         self.url = answer.url
+        self._take_purges(answer.missed)
         self._take_settings(answer.settings)
         self._take_list(answer.peers, answer.settles_seconds)
         self._tell_joined(answer)
@@ -134,22 +148,35 @@ class Membership:
     async def _renew(self) -> float:
         began_at = self._now()
         wait_seconds = self._wait_seconds(began_at)
-        answer = await self._manager.renew(Renew(self._node.id, self._known_epoch, self._settings_version, wait_seconds))
+        renew = Renew(self._node.id, self._known_epoch, self._settings_version, wait_seconds, self._mark())
+        answer = await self._manager.renew(renew)
         self._backoff.reset()
         if answer.status == "unknown":
             return self._after_unknown()
         self._unknown_count = 0
         self._say.over("silence")
         self._tell_listed(answer)
+        self._take_purges(answer.missed)
         if answer.settings is not None:
             self._take_settings(answer.settings)
         if answer.peers is not None:
             self._take_list(answer.peers, 0.0)
             return self._jittered(follow_pause_seconds(len(answer.peers.members), self._renew_seconds))
+        if answer.missed is not None:
+            return 0.0
         # A manager that doesn't hold (it is closing) must not be asked in a circle.
         return max(self._jittered(0.1), wait_seconds - (self._now() - began_at))
 
     # What the answers mean
+
+    def _mark(self) -> Mark | None:
+        return self._purges.mark if self._purges is not None else None
+
+    def _take_purges(self, missed: Missed | None) -> None:
+        if self._purges is not None:
+            if missed is not None:
+                self._purges.catch_up(missed)
+            self._purges.manager_answers()
 
     def _take_settings(self, shared: SharedSettings) -> None:
         assert self.url is not None

@@ -84,12 +84,17 @@ class Purger:
         self._sweeping: asyncio.Task[None] | None = None
         self._tokens: dict[str, Sweep] = {}
         self.mark: Mark | None = None
+        self.on_marked: Callable[[], None] | None = None
         self.is_unsure = False
         """Purges may have been missed, and nobody has said which yet: nothing is served without validation."""
 
     @property
     def is_sweeping(self) -> bool:
         return bool(self._running or self._waiting)
+
+    @property
+    def has_entries(self) -> bool:
+        return next(self._shelf.keys(), None) is not None
 
     # What others ask
 
@@ -109,16 +114,24 @@ class Purger:
     def catch_up(self, missed: Iterable[JournalEntry] | None, mark: Mark) -> None:
         """What the manager says was missed, up to its mark; None: nobody knows what, so everything is stale."""
         if missed is None:
-            self.begin(EVERYTHING)
+            if self.has_entries:
+                self.begin(EVERYTHING)
+            else:
+                self._tell(EVERYTHING)
         for entry in missed or ():
             self.begin(entry.purge, entry.token)
-        self.mark = mark
         self.is_unsure = False
+        self._set_mark(mark)
 
     def follow(self, before: Mark, mark: Mark) -> None:
         """A purge of the journal was begun here; whoever had the one before it now has this one."""
         if self.mark == before:
-            self.mark = mark
+            self._set_mark(mark)
+
+    def _set_mark(self, mark: Mark) -> None:
+        self.mark = mark
+        if self.on_marked is not None:
+            self.on_marked()
 
     def check(self, entry: Entry) -> Entry | None:
         """The entry as sweeps under way leave it; None where it is gone. To be asked for each entry that is about to be used while

@@ -13,17 +13,22 @@ import asyncio
 import hashlib
 import random
 import secrets
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import Any
 
 from minicdn.core.nodeurl import url_from_address
 from minicdn.core.roster import JoinVerdict, Member, Roster
+from minicdn.node.node import state_file
 from minicdn.roles.clusterlog import ClusterLog
+from minicdn.roles.journaling import ManagerPurges
 from minicdn.roles.role import Role
+from minicdn.roles.spreading import FanOut, Invalidations
 from minicdn.settings import Settings
 from minicdn.wire.address import own_url
 from minicdn.wire.messages import Join, JoinAnswer, LogBatch, Renew, RenewAnswer, SharedSettings
 from minicdn.wire.prober import Prober
+from minicdn.wire.purgeclient import PurgeClient
 
 TICK_SECONDS_MAX = 1.0
 PROBES_PER_TICK = 32
@@ -53,6 +58,10 @@ class Manager(Role):
         self._changed = asyncio.Event()
         self._last_epoch = self.roster.epoch
         self._about: dict[str, _About] = {}
+        fan_out = FanOut(PurgeClient(), self.clock.monotonic)
+        self.purges = ManagerPurges(self.node, self.roster, state_file(settings, "journal"), fan_out, self._wake_holders)
+        self.node.on_invalidated = Invalidations(self.node.purger, self.purges.purge, self._hold)
+        self.node.origins = self._origins
         self._url: str | None = None
 
     # Life
@@ -64,6 +73,7 @@ class Manager(Role):
             self.node.on_log = self.log.put_own
         try:
             await self.node.start()
+            await self.purges.open()
         except BaseException:
             await self._close_log()
             raise
@@ -88,6 +98,7 @@ class Manager(Role):
         await self._end_tasks()
         await self.node.stop()
         await self._prober.close()
+        await self.purges.close()
         await self._close_log()
 
     # What clients and peers ask
@@ -108,21 +119,25 @@ class Manager(Role):
             return JoinAnswer("full", f"the list is full ({self.settings.peers_max} peers)", url)
         if (reason := await self._prober.probe(url, join.id)) is not None:
             return JoinAnswer("unreachable", reason, url)
-        return self._seat(Member(join.id, url), None if join.advertise else address)
+        answer = self._seat(Member(join.id, url), None if join.advertise else address)
+        return replace(answer, missed=self.purges.missed(join.mark)) if answer.status == "joined" else answer
 
     async def handle_renew(self, renew: Renew, address: str | None) -> RenewAnswer:
         """Held while the peer's list and settings are the current ones, for as long as the peer allows."""
         if not self._is_where_it_was(renew.id, address) or not self.roster.renew(renew.id, self.clock.monotonic()):
             return RenewAnswer("unknown")
         await self._hold_while_unchanged(renew)
-        if self.roster.find(renew.id) is None:
+        member = self.roster.find(renew.id)
+        if member is None:
             return RenewAnswer("unknown")
+        self.purges.heard_from(member)
         return RenewAnswer(
             status="closing" if self.is_draining else "ok",
             is_listed=self.roster.is_listed(renew.id),
             reason=self._reason(renew.id),
             peers=None if renew.epoch == self.roster.epoch else self.roster.peer_list(),
             settings=None if renew.settings_version == self._shared.version else self._shared,
+            missed=self.purges.missed(renew.mark) if self.purges.has_news(renew.id, renew.mark) else None,
         )
 
     async def handle_leave(self, id: str) -> None:
@@ -194,13 +209,21 @@ class Manager(Role):
     async def _hold_while_unchanged(self, renew: Renew) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + min(renew.wait_seconds, self.settings.renew_seconds)
-        while not self.is_draining and renew.epoch == self.roster.epoch and renew.settings_version == self._shared.version:
+        while not self.is_draining and not self._has_news(renew):
             changed = self._changed
             try:
                 async with asyncio.timeout_at(until):
                     await changed.wait()
             except TimeoutError:
                 return
+
+    def _has_news(self, renew: Renew) -> bool:
+        is_changed = renew.epoch != self.roster.epoch or renew.settings_version != self._shared.version
+        return is_changed or self.purges.has_news(renew.id, renew.mark)
+
+    def _origins(self) -> Set[str]:
+        """Every URL by which a client may have been sent to this site."""
+        return {self._url or "", *(member.url for member in self.roster.peer_list().members)}
 
     def _publish(self) -> None:
         """The one place from which a changed list goes out."""
@@ -229,6 +252,7 @@ class Manager(Role):
         self.roster.expire(now)
         for id in [id for id in self._about if self.roster.find(id) is None]:
             del self._about[id]
+        self.purges.forget_the_gone()
         for member in self.roster.take_due_probes(now, PROBES_PER_TICK):
             self._hold(self._probe_again(member))
         self._publish()

@@ -1,4 +1,4 @@
-"""Where a request goes: peers' questions, control under /_…, or content. One `if` each."""
+"""Where a request goes: peers' questions, control under /_…, purges, or content. One `if` each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from minicdn.errors import ClientError
 from minicdn.web.content import Content, Receive, Scope, Send, parse_request
 from minicdn.web.control import control_app
 from minicdn.web.protocol import target_of
+from minicdn.web.purge import PurgeDoor
 from minicdn.web.rpc import PeerDoor
 from minicdn.web.status import text_fields
 
@@ -18,9 +19,10 @@ def build_app(role: Any, rng: random.Random | None = None) -> Any:
     choose = getattr(role, "choose_peer", None)
 
     def serves_itself() -> bool:
-        return not role.is_draining and (choose is None or not role.node.peers.members)
+        is_busy = role.is_draining or role.node.purger.is_sweeping
+        return not is_busy and (choose is None or not role.node.peers.members)
 
-    content, peers, control = Content(role.node, serves_itself), PeerDoor(role.node), control_app(role)
+    content, peers, control, purges = Content(role.node, serves_itself), PeerDoor(role.node), control_app(role), PurgeDoor(role)
     dice = rng or random.Random()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,6 +31,9 @@ def build_app(role: Any, rng: random.Random | None = None) -> Any:
         path = scope["raw_path"]
         if path.startswith(b"/_"):
             await (peers if path == b"/_rpc/get" else control)(scope, receive, send)
+            return
+        if scope["method"] == "PURGE":
+            await purges(scope, receive, send)
             return
         if choose is not None and scope["method"] in ("GET", "HEAD"):
             member = choose(dice)

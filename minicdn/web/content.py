@@ -120,7 +120,7 @@ class Content:
         response.source = "upstream"
         answer = await node.upstream.send(request.method, request.key, add_via(fields, self._name), content)
         try:
-            node.cache.note_answer(request, answer.head)
+            await node.invalidate(request, answer.head)
             lines = add_via(answer.head.fields, self._name)
             await response.start(answer.head.status, lines)
             async for chunk in answer.chunks():

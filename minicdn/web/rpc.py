@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from minicdn.core.freshness import current_age, to_wire
+from minicdn.core.journal import Mark
 from minicdn.core.message import Request
 from minicdn.core.ranges import Unsatisfiable
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
@@ -43,7 +44,7 @@ class PeerDoor:
     async def _answer(self, scope: Scope, send: Send, fetch: FetchRequest) -> None:
         request = _request_of(fetch)
         try:
-            found = await self._node.cache.find(request, is_forwarded=True)
+            found = await self._node.cache.find(request, is_forwarded=True, mark=Mark.parse(fetch.mark))
         except MinicdnError as error:
             await self._send_head(send, _no(error), 0)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
