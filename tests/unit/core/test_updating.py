@@ -18,7 +18,7 @@ def freshened(stored, *written: str, request=None):
 @pytest.mark.parametrize(
     "name",
     [
-        *("Test-Header", "X-Test-Header", "Content-Foo", "X-Content-Foo", "Content-Type", "Content-Location", "Content-MD5", "Set-Cookie"),
+        *("Test-Header", "X-Test-Header", "Content-Foo", "X-Content-Foo", "Content-Type", "Content-Location", "Set-Cookie"),
         *("Content-Security-Policy", "X-Frame-Options", "ETag", "Expires", "Last-Modified"),
     ],
 )
@@ -29,7 +29,7 @@ def test_fields_of_a_304_replace_the_stored_ones(name):
     assert [line.lower() for line, _ in fresh.head.fields] == [b"cache-control", b"first", name.lower().encode(), b"last", b"date"]
 
 
-@pytest.mark.parametrize("name", ["Content-Length", "Content-Encoding", "Content-Range", "Content-Digest"])
+@pytest.mark.parametrize("name", ["Content-Length", "Content-Encoding", "Content-Range", "Content-Digest", "Content-MD5"])
 def test_fields_of_the_octets_stay(name):
     stored = kept("Cache-Control: max-age=2", f"{name}: a")
     assert values(freshened(stored, f"{name}: b").head.fields, name) == ["a"]
