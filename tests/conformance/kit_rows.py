@@ -1,17 +1,17 @@
 """How a dialogue is written down: a row is data, read from top to bottom like a conversation of three.
 
     row("s-maxage-before-max-age", "order", "RFC 9111 §4.2.1",
-        ask(up=up("Cache-Control: s-maxage=60, max-age=1", body="one")),     the client asks, the upstream is asked and answers
-        later(59),                                                           nobody sleeps: the nodes' clock is moved
-        ask(sees=sees("Age: 59", body="one")),                               no `up`: the upstream must not be asked
+        ask(up=up("Cache-Control: s-maxage=60", body="one")),               a client asks, the upstream is asked and answers
+        later(59),                                                          nobody sleeps: the clock is moved
+        ask(sees=sees("Age: 59", body="one")),                              no `up`: the upstream must not be asked
     )
 
 Where `up` is given and `sees` is not, the client must see what the (last) upstream answer said.
 
 Field expectations, for `sees` and for `asked`: "Name: value" is there with just this value (several lines joined by ", "), "Name" is
 there, "-Name" is not, "Name ~ pattern" matches. In every text, `<now+60>`, `<t0-3600>` are HTTP dates relative to now or to the row's
-start, `<850:now>` and `<asctime:now>` the obsolete forms, `<path>` is the row's own path, `<node>` the authority of the node asked, `<name>`
-and `<owner>` the pseudonyms of the node asked and of the key's owner, `<upstream>` the upstream's authority.
+start, `<850:now>` and `<asctime:now>` the obsolete forms, `<path>` is the row's own path, `<node>` the authority of the node asked,
+`<name>` and `<owner>` the pseudonyms of the node asked and of the key's owner, `<upstream>` the upstream's authority.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ SET_UPS = (ALONE, OWNER, FAR)
 class Up:
     """The upstream's part: what it must be asked, and how it answers.
 
-    framing: length, chunked, close (ends with the connection) or none (the lines say it all). cut: the connection ends after so many bytes
-    of the body. hangup: it ends without an answer. raw: these very bytes instead of an answer. takes: seconds that pass before the answer. hold:
-    "head" or a count of body bytes after which the upstream waits until all clients have joined or, with one client, been answered.
+    framing: length, chunked, close (ends with the connection) or none (the lines say it all). cut: the connection ends after so many
+    bytes of the body. hangup: it ends without an answer. raw: these very bytes instead of an answer. takes: seconds that pass before the
+    answer. hold: "head" or a count of body bytes after which the upstream waits until all clients have joined or, with one client, been
+    answered.
     """
 
     lines: tuple[str, ...] = ()
@@ -53,11 +54,14 @@ class Up:
 
 @dataclass(frozen=True)
 class Sees:
-    """The client's part. body None: not looked at; pattern: that it matches. cut: the connection must end before the body does. order:
-    names of lines, in this case and order."""
+    """The client's part.
+
+    status: one, or several that will do. body None: not looked at. pattern: that the body matches. cut: the connection must end before the
+    body does. order: names of lines, in this case and order. interim: statuses before the final one.
+    """
 
     lines: tuple[str, ...] = ()
-    status: int = 200
+    status: int | tuple[int, ...] = 200
     body: bytes | None = None
     pattern: str | None = None
     cut: bool = False
@@ -126,7 +130,7 @@ def up(*lines: str, status: int = 200, body: str | bytes | None = None, **more: 
     return Up(lines, status, octets(body), **more)
 
 
-def sees(*lines: str, status: int = 200, body: str | bytes | None = None, **more: Any) -> Sees:
+def sees(*lines: str, status: int | tuple[int, ...] = 200, body: str | bytes | None = None, **more: Any) -> Sees:
     return Sees(lines, status, None if body is None else octets(body), **more)
 
 
@@ -153,7 +157,9 @@ def on(line: str, *found: Row | list[Row]) -> list[Row]:
 # Turns of phrase that many rows share
 
 
-def stays(id: str, claim: str, clause: str, *lines: str, seconds: float = 0, status: int = 200, request: tuple[str, ...] = (), **more: Any) -> Row:
+def stays(
+    id: str, claim: str, clause: str, *lines: str, seconds: float = 0, status: int = 200, request: tuple[str, ...] = (), **more: Any
+) -> Row:
     """The answer with these lines is stored and, so many seconds later, still served without asking."""
     return row(
         id, claim, clause,
@@ -164,7 +170,9 @@ def stays(id: str, claim: str, clause: str, *lines: str, seconds: float = 0, sta
     )  # fmt: skip
 
 
-def goes(id: str, claim: str, clause: str, *lines: str, seconds: float = 0, status: int = 200, request: tuple[str, ...] = (), **more: Any) -> Row:
+def goes(
+    id: str, claim: str, clause: str, *lines: str, seconds: float = 0, status: int = 200, request: tuple[str, ...] = (), **more: Any
+) -> Row:
     """So many seconds later the upstream is asked again, and its new answer is what the client sees."""
     return row(
         id, claim, clause,

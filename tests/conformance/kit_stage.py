@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Coroutine, Iterator
@@ -39,6 +40,26 @@ WAIT_SECONDS = 20.0
 SETTLE_SECONDS = 5.0
 
 
+class Mistakes(logging.Filter):
+    """Exceptions that nobody handled, noted instead of printed: the nodes' thread must not format tracebacks while pytest does (CPython
+    3.11 then mixes up its parsers), and a row during which a node's program fails has failed."""
+
+    LOGGERS = ("uvicorn.error", "asyncio")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            kind, error, trace = record.exc_info or (None, None, None)
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            where = f" in {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+            self.found.append(f"{record.getMessage()}: {kind.__name__ if kind else ''}: {error}{where}")
+        return False
+
+
 class Served:
     """A role behind its listening socket."""
 
@@ -56,7 +77,7 @@ class Served:
     async def start(self) -> None:
         await self.role.start()
         self._serving = asyncio.ensure_future(self._server.serve(sockets=[self._listener]))
-        while not self._server.started:
+        while not self._server.started:  # noqa: ASYNC110 — uvicorn has no event for it
             await asyncio.sleep(0.005)
         self.role.listening(self.address[1])
 
@@ -72,6 +93,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.time = Time()
         self.origin = Origin()
+        self.mistakes = Mistakes()
         self._folder = folder
         self._loop = (_loop_factory() or asyncio.new_event_loop)()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stage", daemon=True)
@@ -79,6 +101,8 @@ class Stage:
     @contextlib.contextmanager
     def open(self) -> Iterator[Stage]:
         self._thread.start()
+        for name in Mistakes.LOGGERS:
+            logging.getLogger(name).addFilter(self.mistakes)
         try:
             self.run(self._start())
             yield self
@@ -86,6 +110,8 @@ class Stage:
             self.run(self._stop())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(WAIT_SECONDS)
+            for name in Mistakes.LOGGERS:
+                logging.getLogger(name).removeFilter(self.mistakes)
 
     def run(self, work: Coroutine[Any, Any, Any], seconds: float = WAIT_SECONDS) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)

@@ -12,10 +12,16 @@ MESSAGE = "the message"
 
 LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "lifetime": (STORING, ("order", "heuristic", "heuristic needs", "targeted order", "targeted unreadable")),
-    "directives": (STORING, ("case", "quotes", "several lines", "unknown", "spacing", "repeated", "unreadable", "huge", "negative", "fraction")),
+    "directives": (
+        STORING,
+        ("case", "quotes", "several lines", "unknown", "spacing", "repeated", "unreadable", "huge", "negative", "fraction"),
+    ),
     "expires": (STORING, ("three forms", "anything else", "zero", "by date")),
     "age": (STORING, ("upstream's", "first valid", "unreadable", "delay", "resident", "always sent")),
-    "not stored": (STORING, ("no-store", "private", "authorization", "method", "incomplete length", "incomplete chunks", "must-understand")),
+    "not stored": (
+        STORING,
+        ("no-store", "private", "authorization", "method", "incomplete length", "incomplete chunks", "must-understand"),
+    ),
     "qualified": (STORING, ("no-cache fields", "private fields", "no-cache", "set-cookie", "statuses")),
     "stale": (STORING, ("while-revalidate", "if-error statuses", "if-error closed", "if-error refused", "grace", "never")),
     "wishes": (STORING, ("max-age", "max-stale", "min-fresh", "no-cache", "no-store", "only-if-cached", "pragma", "switch")),
