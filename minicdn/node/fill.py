@@ -66,6 +66,9 @@ class Fill:
         self.is_hot = is_hot
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.told = Told()
+        self.is_gone = False
+        """A hard purge came before the head: only those who wait get it."""
+        self._when_left: Callable[[], None] | None = None
         self.waiting_count = 0
         self.entry: Entry | None = None
         self.task: asyncio.Task[None] | None = None
@@ -83,7 +86,17 @@ class Fill:
     def release(self) -> None:
         """A waiter has its reader now, or is gone."""
         self.waiting_count -= 1
+        if self._when_left is not None and not self.waiting_count:
+            when_left, self._when_left = self._when_left, None
+            when_left()
         self.look_whether_wanted()
+
+    def when_nobody_waits(self, act: Callable[[], None]) -> None:
+        """Now, or when the last who waits has its reader."""
+        if self.waiting_count:
+            self._when_left = act
+        else:
+            act()
 
     def look_whether_wanted(self) -> None:
         if self.entry is not None and not self.waiting_count and self.entry.body.is_filling and not self._goes_on(self.entry.body):

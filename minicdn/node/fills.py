@@ -195,14 +195,13 @@ class Dock:
         is_get = fill.request.method == "GET"
         if not is_get:
             self._apply_head(fill, supply)
-        is_gone = False
         if supply.stored is not None:
-            is_gone = fill.told.is_gone(fill.request.key, supply.stored, supply.source)
+            fill.is_gone = fill.told.is_gone(fill.request.key, supply.stored)
             supply.stored = fill.told.settle(fill.request.key, supply.stored, supply.source, self._clock.wall())
         is_part = supply.end is not None and supply.kind is Kind.FOUND
-        entry = self._part_entry(fill, supply) if is_part and not is_gone else None
+        entry = self._part_entry(fill, supply) if is_part and not fill.is_gone else None
         if entry is None:
-            entry = self._whole_entry(fill, supply, is_gone=is_gone)
+            entry = self._whole_entry(fill, supply)
         fill.entry = entry
         self._filling.setdefault(entry.body, []).append(fill)
         is_private = is_get and not (entry.stored is not None and entry.body.is_kept)
@@ -210,16 +209,15 @@ class Dock:
         fill.outcome.set_result(Outcome(entry, is_private=is_private, source=supply.source, status=status, detail=supply.detail))
         return entry.body
 
-    def _whole_entry(self, fill: Fill, supply: Supply, *, is_gone: bool) -> Entry:
-        """A new entry for a whole body; or, where a part may not or can't be kept, for the part alone, to be passed on. is_gone: a hard
-        purge came before the head, so only those who wait get it."""
+    def _whole_entry(self, fill: Fill, supply: Supply) -> Entry:
+        """A new entry for a whole body; or, where a part may not or can't be kept, for the part alone, to be passed on."""
         if supply.end is not None:
             part_head = supply.part_head or supply.head
             return Entry(fill.request.key, part_head, None, Body(None, supply.end - supply.offset))
         is_kept = supply.kind is Kind.FOUND and fill.request.method == "GET"
         body = self._shelf.new_body(fill.request.key, supply.length, is_kept=is_kept)
         entry = Entry(fill.request.key, supply.head, supply.stored, body, is_hot=fill.is_hot and supply.source == "peer")
-        if is_kept and body.is_kept and not is_gone:
+        if is_kept and body.is_kept and not fill.is_gone:
             self._shelf.begin(entry)
         return entry
 
@@ -310,7 +308,9 @@ class Dock:
             body.ended(*fill.span)
             return
         body.finish()
-        if fill.entry.stored is not None and body.is_kept and fill.request.method == "GET":
+        if fill.is_gone:
+            fill.when_nobody_waits(lambda: self._shelf.drop(body))
+        elif fill.entry.stored is not None and body.is_kept and fill.request.method == "GET":
             self._shelf.keep(fill.entry)
         else:
             self._shelf.drop(body)

@@ -58,9 +58,9 @@ class Told:
         """The facts as they are to be kept: stale, where a purge speaks of them. source: `peer` or `upstream`."""
         return expire(stored, now) if any(True for _ in self._matching(key, stored, source)) else stored
 
-    def is_gone(self, key: str, stored: Stored, source: str) -> bool:
-        """Whether it may not be kept at all: the purge was a hard one."""
-        return any(not purge.is_soft for purge in self._matching(key, stored, source))
+    def is_gone(self, key: str, stored: Stored) -> bool:
+        """Whether it may not be kept at all: a purge that came while it was on its way was a hard one."""
+        return any(not purge.is_soft and purge.matches(key, stored.tags) for purge in self._purges)
 
     def _matching(self, key: str, stored: Stored, source: str) -> Iterable[Purge]:
         heard = (*self._purges, *self._echoes) if source == "peer" else self._purges
