@@ -17,7 +17,10 @@ REASONS = {200: "OK", 206: "Partial Content", 304: "Not Modified", 404: "Not Fou
 
 @dataclass
 class Scene:
-    """What is to be answered next in one row, what was asked so far, and the texts' meaning."""
+    """What is to be answered next in one row, what was asked so far, and the texts' meaning.
+
+    respond: makes each answer from the request, instead of `answers`.
+    """
 
     fill_in: Callable[[str], str]
     move: Callable[[float], None]
@@ -26,6 +29,7 @@ class Scene:
     unexpected: list[Message] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     hangs_up: bool = False
+    respond: Callable[[Message], Up] | None = None
 
 
 class Origin:
@@ -66,6 +70,9 @@ class Origin:
         request.body = await _read_content(reader, writer, request)
         found = NAME.search(start)
         scene = self.scenes.get(found[1]) if found else None
+        if scene is not None and scene.respond is not None:
+            scene.asked.append(request)
+            return await self._answer(writer, scene, request, scene.respond(request))
         if scene is not None and scene.hangs_up:
             return False  # the same request once more, since a reused connection may have been closing (RFC 9112 §9.3.1)
         if scene is None or not scene.answers:

@@ -49,6 +49,7 @@ class Mistakes(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.lost: list[str] = []
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.ERROR:
@@ -56,7 +57,9 @@ class Mistakes(logging.Filter):
             while trace is not None and trace.tb_next is not None:
                 trace = trace.tb_next
             where = f" in {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
-            self.found.append(f"{record.getMessage()}: {kind.__name__ if kind else ''}: {error}{where}")
+            text = f"{record.getMessage()}: {kind.__name__ if kind else ''}: {error}{where}"
+            # asyncio speaks of a lost task when it is collected, which may be rows later.
+            (self.lost if record.name == "asyncio" else self.found).append(text)
         return False
 
 
