@@ -239,6 +239,19 @@ PARTIAL = on(
         xfail=TWICE,
     ),
     row(
+        "part-of-a-whole-is-confirmed-and-completed", "completed", "RFC 9111 §3.4",
+        ask("Range: bytes=2-4", up=up(*STRONG, body=TEN), sees=sees(status=206, body="234")),
+        later(60),
+        ask(up=up(*STRONG, status=304, asked=('If-None-Match: "a"',)), sees=sees("Content-Length: 10", "Age: 0", body=TEN)),
+        xfail={"far": "a copy that has a part only is told that nothing has changed, and serves its holes: no octet, and the connection cut"},
+    ),
+    row(
+        "part-is-confirmed", "from partial", "RFC 9111 §3.4",
+        ask("Range: bytes=2-4", up=_fragment(2, 5), sees=sees(status=206, body="234")),
+        later(60),
+        ask("Range: bytes=3-4", up=up(*STRONG, status=304, asked=('If-None-Match: "a"',)), sees=sees("Age: 0", status=206, body="34")),
+    ),
+    row(
         "a-206-is-no-answer-to-the-whole", "stored", "RFC 9111 §3.3",
         ask("Range: bytes=2-4", up=up(MINUTE, "Content-Range: bytes 2-4/10", status=206, body="234"), sees=sees(status=206, body="234")),
         ask(up=up(*STRONG, body=TEN)),
