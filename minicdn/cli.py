@@ -135,6 +135,17 @@ def peer(ctx: click.Context, config: str | None, **_flags: Any) -> int:
     return _run_role("peer", config, _given_flags(ctx), ctx.obj)
 
 
+@cli.command()
+@click.argument("url")
+@click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
+def explain(url: str, as_json: bool) -> int:
+    """Say what would be done with a URL now, and why: stored? fresh until when? decided by what? owned by whom?"""
+    from minicdn.explain import explain as explain_url
+
+    Console(sys.stdout).say(explain_url(url, as_json=as_json))
+    return 0
+
+
 def _given_flags(ctx: click.Context) -> dict[str, str | None]:
     given: dict[str, str | None] = {}
     for parameter in ctx.command.params:

@@ -122,6 +122,10 @@ class Cache:
             case _:
                 return await self._fill(request, entry, "request", is_forwarded=is_forwarded, is_alone=is_behind)
 
+    def is_passed_on(self, key: str) -> bool:
+        """Whether answers for this key turned out to be for one client each, so that no copies are made and no owner is asked."""
+        return key in self._passing
+
     def open(self, body: Body, start: int, end: int | None) -> FollowingReader:
         """A reader that keeps the body's fill going while it is open."""
         return FollowingReader(self._dock, body, body.open(start, end))

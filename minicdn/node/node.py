@@ -13,11 +13,12 @@ from minicdn.core.freshness import Policy
 from minicdn.core.headers import first
 from minicdn.core.invalidation import invalidation
 from minicdn.core.logline import LogLine
-from minicdn.core.message import Head, Request
+from minicdn.core.message import Fields, Head, Request
 from minicdn.core.purging import Purge
 from minicdn.core.roster import PeerList
 from minicdn.node.cache import Cache
 from minicdn.node.clock import Clock
+from minicdn.node.explaining import explain
 from minicdn.node.fills import Dock
 from minicdn.node.leash import Leash
 from minicdn.node.marks import MarkKeeper
@@ -113,6 +114,10 @@ class Node:
             self.purger.begin(purge)
         else:
             await self.on_invalidated(purge)
+
+    def explain(self, method: str, key: str, fields: Fields) -> dict[str, Any]:
+        """What this node would do with such a request now, and why."""
+        return explain(self, method, key, fields)
 
     def _mark(self) -> str:
         return str(self.purger.mark or "")

@@ -1,6 +1,7 @@
 """The doors under `/_…`: what peers say to their manager, and what anybody may look at.
 
     GET  /_health  /_peers  /_stats      JSON, at every node
+    GET  /_explain?target=/path          JSON, at every node (explain.py)
     POST /_purge                         JSON, at every node (purge.py)
     GET  /_log?limit=N&follow=1          JSON lines, at the manager (log.py)
     POST /_rpc/join  renew  leave  log   msgpack, at the manager
@@ -24,12 +25,14 @@ from starlette.routing import Route
 
 from minicdn.errors import ClientError
 from minicdn.roles.manager import Manager
+from minicdn.web.explain import explain_route
 from minicdn.web.log import NO_STORE, log_response
 from minicdn.web.purge import purge_route
 from minicdn.wire.codec import CONTENT_TYPE, MESSAGE_BYTES_MAX, Taker, decode, encode
 from minicdn.wire.messages import Join, LogBatch, Renew, take_id
 from minicdn.wire.purges import PurgeCall
 
+PAGES = "_health, _peers, _stats, _log, _explain and _purge"
 BODY_SECONDS = 10.0
 """How long a message's body may take to arrive."""
 
@@ -47,7 +50,7 @@ class Visible(Protocol):
 
 def control_app(role: Visible) -> Starlette:
     """The Starlette application for every path that begins with `/_`, but for /_rpc/get."""
-    routes = [*_look_routes(role), *_purge_routes(role), *(_manager_routes(role) if isinstance(role, Manager) else _peer_routes(role))]
+    routes = [*_look_routes(role), *_door_routes(role), *(_manager_routes(role) if isinstance(role, Manager) else _peer_routes(role))]
     handlers: dict[Any, Any] = {HTTPException: _on_http_error, ClientError: _on_client_error, Exception: _on_mistake}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
@@ -68,11 +71,11 @@ def _look_routes(role: Visible) -> list[Route]:
     return [Route("/_health", health), Route("/_peers", peers), Route("/_stats", stats)]
 
 
-def _purge_routes(role: Any) -> list[Route]:
+def _door_routes(role: Any) -> list[Route]:
     async def purge(found: dict[str, Any], address: str | None) -> Mapping[str, Any]:
         return (await role.purges.handle(PurgeCall.from_wire(found))).to_wire()
 
-    return [purge_route(role, _read_body), Route("/_rpc/purge", _message_door(purge), methods=["POST"])]
+    return [explain_route(role), purge_route(role, _read_body), Route("/_rpc/purge", _message_door(purge), methods=["POST"])]
 
 
 def _manager_routes(manager: Manager) -> list[Route]:
@@ -149,7 +152,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         return _text(405, f"this path answers to {allowed} only", {"allow": allowed})
     if error.status_code == 404:
-        return _text(404, "no such page; under /_ there are _health, _peers, _stats, _log and _purge, and never anything of the upstream")
+        return _text(404, f"no such page; under /_ there are {PAGES}, and never anything of the upstream")
     return _text(error.status_code, error.detail, error.headers)
 
 
