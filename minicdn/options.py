@@ -16,6 +16,8 @@ from minicdn.values import (
     parse_base_url,
     parse_count,
     parse_duration,
+    parse_lifetimes,
+    parse_names,
     parse_node_url,
     parse_port,
     parse_size,
@@ -45,6 +47,8 @@ FILE = Kind("FILE", parse_text)
 PORT = Kind("PORT", parse_port, (int,), "11000")
 SIZE = Kind("SIZE", parse_size, (str, int), '"256MiB"')
 DURATION = Kind("TIME", parse_duration, (str, int, float), '"15s"')
+NAMES = Kind("NAMES", parse_names, toml_example='"signature,expires"')
+LIFETIMES = Kind("RULES", parse_lifetimes, toml_example='"/pool/*=7d"')
 COUNT = Kind("N", parse_count, (int,), "64")
 SWITCH = Kind("on|off", parse_switch, (bool,), "true")
 
@@ -75,7 +79,7 @@ class Option:
         value = self.default(role)
         if self.name == "cache-dir":
             return f"{role}-PORT in the user's cache folder"
-        if value is None:
+        if value is None or value == ():
             return ""
         if self.kind is SIZE:
             return format_size(value)  # type: ignore[arg-type]
@@ -103,6 +107,14 @@ OPTIONS = (
     Option("grace", "grace_seconds", DURATION, MANAGER, "Caching", "How long a stale file may stand in for a failing upstream."),
     Option("negative-ttl", "negative_seconds", DURATION, MANAGER, "Caching", "How long a 404 or the like is kept when it doesn't say."),
     Option("heuristic", "heuristic", SWITCH, MANAGER, "Caching", "Guess a lifetime from Last-Modified where none is given."),
+    Option(
+        "default-ttl", "default_ttls", LIFETIMES, MANAGER, "Caching",
+        "PATTERN=TIME,… for answers that say nothing of their lifetime: /pool/*=7d,*.html=60s.",
+    ),
+    Option(
+        "ignored-query", "ignored_query", NAMES, MANAGER, "Caching",
+        "Query parameters that do not tell files apart, by name: signature,expires. The upstream still gets them.",
+    ),
     Option(
         "obey-request-directives", "obey_request_directives", SWITCH, MANAGER, "Caching",
         "Let clients force a fetch (Cache-Control: no-cache and the like); turn off on the day of the crowd.",

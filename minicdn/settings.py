@@ -73,3 +73,7 @@ class Settings:
     """Lifetime of an error answer (404, 410 …) that came without one."""
     heuristic: bool = True
     obey_request_directives: bool = True
+    ignored_query: tuple[str, ...] = ()
+    """Names of query parameters that are no part of the key (signatures, session ids); the upstream still gets them."""
+    default_ttls: tuple[tuple[str, float], ...] = ()
+    """(pattern, lifetime) pairs for responses that say nothing of theirs; the first shell pattern that fits the key counts."""

@@ -44,6 +44,26 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names separated by commas; nothing is no name."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    bad = next((name for name in names if re.search(r"[\s&=?#]", name)), None)
+    if bad is not None:
+        raise ValueError(f"{bad!r} is not the name of a query parameter; write for example signature,expires")
+    return names
+
+
+def parse_lifetimes(text: str) -> tuple[tuple[str, float], ...]:
+    """Pairs PATTERN=TIME separated by commas."""
+    pairs = []
+    for item in filter(None, (item.strip() for item in text.split(","))):
+        pattern, equals, duration = item.rpartition("=")
+        if not equals or not pattern.startswith(("/", "*")):
+            raise ValueError(f"{item!r} is not a pattern and a time; write for example /pool/*=7d,*.html=60s")
+        pairs.append((pattern, parse_duration(duration)))
+    return tuple(pairs)
+
+
 def parse_count(text: str) -> int:
     if not re.fullmatch(r"\d{1,10}", text.strip()) or int(text) > _COUNT_MAX:
         raise ValueError(f"{text!r} is not a whole number; write for example 64")

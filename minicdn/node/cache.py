@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
@@ -19,6 +19,7 @@ from minicdn.core.freshness import Policy
 from minicdn.core.headers import has
 from minicdn.core.journal import Mark
 from minicdn.core.message import Request
+from minicdn.core.novarysearch import SearchRule, canonical_key, parse_no_vary_search
 from minicdn.core.roster import PeerList, owners
 from minicdn.core.vary import choose, selecting
 from minicdn.errors import ClientError, MinicdnError, PeerError, UpstreamError
@@ -36,6 +37,7 @@ OWNERS_TRIED_MAX = 3
 GAPS_MAX = 16
 """A partial body with more gaps than this is fetched again as a whole."""
 PASS_SECONDS = 60.0
+SEARCH_RULES_MAX = 10_000
 PASS_KEYS_MAX = 10_000
 VARY_KEYS_MAX = 10_000
 
@@ -79,6 +81,8 @@ class Cache:
         self._peers: PeerSupplier | None = None
         self._aside: TTLCache[str, str] = TTLCache(4096, aside_seconds, timer=clock.monotonic)
         self._passing: TTLCache[str, bool] = TTLCache(PASS_KEYS_MAX, PASS_SECONDS, timer=clock.monotonic)
+        self._search_rules: LRUCache[str, SearchRule] = LRUCache(SEARCH_RULES_MAX)
+        self._search_twins: LRUCache[str, str] = LRUCache(SEARCH_RULES_MAX)
         self._varying: TTLCache[str, tuple[tuple[bytes, bytes], ...]] = TTLCache(VARY_KEYS_MAX, 3600, timer=clock.monotonic)
         self.policy = Policy()
         self.peer_list = PeerList()
@@ -116,7 +120,7 @@ class Cache:
             case Validate():
                 return await self._fill(request, entry, plan.fwd, is_forwarded=is_forwarded, is_alone=is_behind)
             case Fetch():
-                forward = "vary-miss" if entry is None and self._shelf.find(request.key) else plan.fwd
+                forward = "vary-miss" if entry is None and self._stored_for(request.key) else plan.fwd
                 part = _part_of(single_range(request)) if entry is None else None
                 return await self._fill(request, entry, forward, is_forwarded=is_forwarded, part=part, is_alone=is_behind)
             case _:
@@ -130,8 +134,21 @@ class Cache:
         """A reader that keeps the body's fill going while it is open."""
         return FollowingReader(self._dock, body, body.open(start, end))
 
+    def _stored_for(self, key: str) -> list[Entry]:
+        """What is stored of a key, or of another that differs from it only where a response said it does not matter."""
+        entries = self._shelf.find(key)
+        rule = self._search_rules.get(key.partition("?")[0]) if not entries and self._search_rules else None
+        twin = self._search_twins.get(canonical_key(key, rule)) if rule is not None else None
+        return entries if twin is None else self._shelf.find(twin)
+
+    def _note_search_rule(self, entry: Entry) -> None:
+        rule = parse_no_vary_search(entry.head.fields) if has(entry.head.fields, b"no-vary-search") else None
+        if rule is not None:
+            self._search_rules[entry.key.partition("?")[0]] = rule
+            self._search_twins[canonical_key(entry.key, rule)] = entry.key
+
     def _choose(self, request: Request) -> Entry | None:
-        entries = self._shelf.find(request.key)
+        entries = self._stored_for(request.key)
         if not entries:
             return None
         candidates = [entry for entry in entries if entry.stored is not None]
@@ -208,6 +225,7 @@ class Cache:
             self._counters.add("stale_count")
         if outcome.is_private and outcome.source == "upstream" and entry.stored is None and not _asks_in_private(request):
             self._passing[request.key] = True
+        self._note_search_rule(entry)
         if entry.stored is not None and entry.stored.selecting:
             self._varying[request.key] = tuple((name, b"") for name, _ in entry.stored.selecting)
         return Found(

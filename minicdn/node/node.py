@@ -36,6 +36,7 @@ class Node:
     def __init__(self, settings: Settings, *, node_id: str, upstream: str | None = None, clock: Clock | None = None) -> None:
         self.id = node_id
         self.settings = settings
+        self._ignored_query = frozenset(settings.ignored_query)
         self.clock = clock or Clock()
         self.counters = Counters()
         self.on_log: Callable[[LogLine], None] | None = None
@@ -80,6 +81,11 @@ class Node:
         self.set_upstream(upstream)
 
     @property
+    def ignored_query(self) -> frozenset[str]:
+        """Names of query parameters that are no part of a key."""
+        return self._ignored_query
+
+    @property
     def peers(self) -> PeerList:
         return self.cache.peer_list
 
@@ -93,6 +99,7 @@ class Node:
     def adopt(self, settings: Settings) -> None:
         """Settings that changed while the node runs: the upstream, what counts as small, the caching rules."""
         self.settings = settings
+        self._ignored_query = frozenset(settings.ignored_query)
         self.cache.policy = policy_of(settings)
         self.shelf.set_small(settings.small_bytes)
         if settings.upstream != self.upstream_url:
@@ -161,4 +168,5 @@ def policy_of(settings: Settings) -> Policy:
         negative_seconds=settings.negative_seconds,
         heuristic=settings.heuristic,
         obey_request_directives=settings.obey_request_directives,
+        default_ttls=settings.default_ttls,
     )

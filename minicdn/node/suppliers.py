@@ -17,6 +17,7 @@ from minicdn.core.freshness import NotStored, Policy, Stored, from_wire, rebase,
 from minicdn.core.headers import end_to_end, first, without
 from minicdn.core.message import Fields, Head, Request
 from minicdn.core.partial import part_fields, span_of, whole_head
+from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError, PeerError, UpstreamError
 from minicdn.node.leash import Leash
@@ -71,6 +72,16 @@ def held_tag(stored: Stored | None) -> bytes | None:
     return first(stored.head.fields, b"etag") or first(stored.head.fields, b"last-modified")
 
 
+def full_key(request: Request) -> str:
+    """What the upstream is asked for: the key, with the query parameters that the key leaves out."""
+    return request.key if request.target == request.key.encode("ascii") else parse_target(_origin_form(request.target))
+
+
+def _origin_form(target: bytes) -> bytes:
+    absolute = None if target.startswith(b"/") else split_absolute(target)
+    return target if absolute is None else absolute[2]
+
+
 def passed_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
     """A client's fields as they go on to the upstream: end-to-end, without what is meant for the next hop or for us."""
     kept = end_to_end(fields)
@@ -105,7 +116,7 @@ class UpstreamSupplier:
             fields += validation_fields(held.stored.head)
         self._counters.add("upstream_requests_count")
         try:
-            answer = await self._upstream.send(request.method, request.key, fields)
+            answer = await self._upstream.send(request.method, full_key(request), fields)
         except UpstreamError:
             self._counters.add("upstream_errors_count")
             raise
@@ -174,6 +185,7 @@ class PeerSupplier:
         message = FetchRequest(
             method=request.method,
             key=request.key,
+            target=None if (full := full_key(request)) == request.key else full,
             fields=forwarded_fields(request.fields),
             held=held_tag(held.stored) if held is not None else None,
             range=part.range if part is not None else None,

@@ -286,5 +286,7 @@ def _shared(settings: Settings) -> SharedSettings:
         log=settings.log is not None,
         renew_seconds=settings.renew_seconds,
         window_seconds=settings.window_seconds,
+        ignored_query=settings.ignored_query,
+        default_ttls=settings.default_ttls,
     )
     return replace(shared, version=hashlib.sha256(repr(shared).encode()).hexdigest()[:16])

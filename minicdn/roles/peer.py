@@ -101,6 +101,8 @@ class Peer(Role):
             negative_seconds=shared.negative_seconds,
             heuristic=shared.heuristic,
             obey_request_directives=shared.obey_request_directives,
+            ignored_query=shared.ignored_query,
+            default_ttls=shared.default_ttls,
         )
         self.node.adopt(self.settings)
         self._shipper.configure(url, shared.log)

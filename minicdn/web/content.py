@@ -52,7 +52,7 @@ class Content:
             response.log()
 
     async def _answer(self, response: Response) -> None:
-        request = response.request = parse_request(response.scope)
+        request = response.request = parse_request(response.scope, self._node.ignored_query)
         if has_passed(request.fields, self._name):
             raise ClientError(508, "this request has been here before: the upstream leads back to this node")
         if request.method not in ("GET", "HEAD"):
@@ -181,7 +181,7 @@ class _watching:
             raise ClientGone from None
 
 
-def parse_request(scope: Scope) -> Request:
+def parse_request(scope: Scope, ignored_query: frozenset[str] = frozenset()) -> Request:
     """Raises ClientError for a target that is none of ours."""
     target = target_of(scope)
     fields = scope["headers"]
@@ -190,7 +190,7 @@ def parse_request(scope: Scope) -> Request:
         target = _origin_form(target, fields, method)
     if scope["http_version"] == "1.1" and sum(name == b"host" for name, _ in fields) != 1:
         raise ClientError(400, "a request names exactly one host")
-    key = parse_target(target)
+    key = parse_target(target, ignored_query)
     if key.startswith("/_"):
         raise ClientError(404, "paths that begin with /_ belong to minicdn itself")
     return Request(method, target, key, fields)

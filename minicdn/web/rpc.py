@@ -117,7 +117,7 @@ def _request_of(fetch: FetchRequest) -> Request:
         fields.append((b"range", fetch.range))
         if fetch.validator is not None:
             fields.append((b"if-range", fetch.validator))
-    return Request(fetch.method, fetch.key.encode("ascii"), fetch.key, fields)
+    return Request(fetch.method, (fetch.target or fetch.key).encode("ascii"), fetch.key, fields)
 
 
 def _span(request: Request, entry: Entry) -> tuple[int, int | None]:

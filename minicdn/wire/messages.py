@@ -49,9 +49,12 @@ class SharedSettings:
     log: bool
     renew_seconds: float
     window_seconds: float
+    ignored_query: tuple[str, ...] = ()
+    default_ttls: tuple[tuple[str, float], ...] = ()
 
     def to_wire(self) -> dict[str, Any]:
-        return asdict(self)
+        pairs = [list(pair) for pair in self.default_ttls]
+        return {**asdict(self), "ignored_query": list(self.ignored_query), "default_ttls": pairs}
 
     @classmethod
     def from_wire(cls, take: Taker) -> SharedSettings:
@@ -66,6 +69,8 @@ class SharedSettings:
             log=take.flag("log"),
             renew_seconds=take.number("renew_seconds", low=0.001),
             window_seconds=take.number("window_seconds", low=0.001),
+            ignored_query=tuple(Taker({"name": name}).text("name", length_max=256) for name in take.items("ignored_query", default=())),
+            default_ttls=tuple(_lifetime(item) for item in take.items("default_ttls", default=())),
         )
 
 
@@ -255,6 +260,13 @@ def _member(item: Any) -> Member:
     take = Taker({"id": item[0], "url": item[1], "weight": item[2]})
     url = take.text("url", length_max=URL_LENGTH_MAX)
     return Member(take_id(take), _checked_url(url), take.number("weight", low=1e-6, high=1e6))
+
+
+def _lifetime(item: Any) -> tuple[str, float]:
+    if type(item) not in (list, tuple) or len(item) != 2:
+        raise ClientError(400, "a default lifetime is not a pattern and a number of seconds")
+    take = Taker({"pattern": item[0], "seconds": item[1]})
+    return take.text("pattern", length_max=1024), take.number("seconds")
 
 
 def _take_settings(take: Taker) -> SharedSettings | None:
