@@ -18,12 +18,14 @@ from minicdn.core.target import key_of_url
 from minicdn.errors import ClientError
 
 
-def invalidation(request: Request, head: Head, origins: Set[str], upstream: str = "") -> Purge | None:
+def invalidation(
+    request: Request, head: Head, origins: Set[str], upstream: str = "", ignored_query: Set[str] = frozenset()
+) -> Purge | None:
     """The soft purge that `head`, answering `request`, amounts to; None where it invalidates nothing.
 
     Besides the keys, what the answer itself asks to forget: Cache-Group-Invalidation (RFC 9875 §3).
     """
-    keys = invalidated_keys(request, head, origins, upstream=upstream)
+    keys = invalidated_keys(request, head, origins, ignored_query, upstream)
     return Purge(frozenset(keys), tags=invalidated_groups(head.fields)) if keys else None
 
 

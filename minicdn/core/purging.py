@@ -83,9 +83,9 @@ def merged(purges: Iterable[Purge]) -> Purge:
     return Purge(frozenset(paths), tuple(prefixes), frozenset(tags), is_soft)
 
 
-def parse_purge(data: bytes, origins: Set[str], upstream: str = "") -> Purge:
-    """The body of `POST /_purge`. origins, upstream: whose full URLs count as ours (target.key_of_url). ClientError(400) says what
-    is wrong."""
+def parse_purge(data: bytes, origins: Set[str], upstream: str = "", ignored_query: Set[str] = frozenset()) -> Purge:
+    """The body of `POST /_purge`. origins, upstream: whose full URLs count as ours; ignored_query: what is left out of keys
+    (target.key_of_url). ClientError(400) says what is wrong."""
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
@@ -99,7 +99,7 @@ def parse_purge(data: bytes, origins: Set[str], upstream: str = "") -> Purge:
         raise ClientError(400, "soft is neither true nor false")
 
     def to_key(text: str) -> str:
-        return parse_path(text, origins, upstream)
+        return parse_path(text, origins, upstream, ignored_query)
 
     paths, prefixes = _listed(found, "paths", to_key), _listed(found, "prefixes", to_key)
     tags = _listed(found, "tags", _tag)
@@ -115,13 +115,13 @@ def purge_of_key(key: str, *, is_soft: bool) -> Purge:
     return Purge(frozenset((key,)), is_soft=is_soft)
 
 
-def parse_path(text: str, origins: Set[str], upstream: str = "") -> str:
+def parse_path(text: str, origins: Set[str], upstream: str = "", ignored_query: Set[str] = frozenset()) -> str:
     """The key of a path, or of a full URL of ours. Raises ClientError(400)."""
     try:
         raw = text.encode("utf-8")
         if raw[:1] == b"/":
-            return parse_target(raw)
-        key = key_of_url(raw, origins, upstream)
+            return parse_target(raw, ignored_query)
+        key = key_of_url(raw, origins, upstream, ignored_query)
     except (UnicodeEncodeError, ClientError) as error:
         raise ClientError(400, f"{text[:200]!r}: {getattr(error, 'reason', 'not text')}") from None
     if key is None:

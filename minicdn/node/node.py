@@ -114,7 +114,7 @@ class Node:
         after (RFC 9111 §4.4, RFC 9875 §3)."""
         host = (first(request.fields, b"host") or b"").decode("latin-1").lower()
         origins = {*self.origins(), f"http://{host}", f"https://{host}"}
-        purge = invalidation(request, head, origins, self.upstream_url or "")
+        purge = invalidation(request, head, origins, self.upstream_url or "", self.ignored_query)
         if purge is None:
             return
         if self.on_invalidated is None:

@@ -28,7 +28,8 @@ class ExplainingRole(Protocol):
 
 def explain_route(role: ExplainingRole) -> Route:
     async def explain(request: Request) -> Response:
-        key = parse_path(_target(request.scope["query_string"]), role.node.origins(), role.node.upstream_url or "")
+        node, target = role.node, _target(request.scope["query_string"])
+        key = parse_path(target, node.origins(), node.upstream_url or "", node.ignored_query)
         if key.startswith("/_"):
             raise ClientError(400, "paths that begin with /_ belong to minicdn itself")
         found: dict[str, Any] = {"node": {"id": role.node.id, "role": role.name, "url": role.url()}}

@@ -10,7 +10,7 @@ have a browser purge: browsers say where such a request comes from.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -54,7 +54,7 @@ class PurgeDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = Response(self._role.node, scope, receive, send)
         try:
-            request = response.request = parse_request(scope)
+            request = response.request = parse_request(scope, self._role.node.ignored_query)
             _refuse_strangers(request.fields)
             found = await self._role.purges.purge(purge_of_key(request.key, is_soft=_is_soft(request.fields)))
             await _answer(response, found)
@@ -73,7 +73,8 @@ def purge_route(role: PurgingRole, read_body: Callable[[Request], Awaitable[byte
         fields = request.headers.raw
         _refuse_strangers(fields)
         host = (first(fields, b"host") or b"").decode("latin-1").lower()
-        found = parse_purge(await read_body(request), _origins(role.node, host), role.node.upstream_url or "")
+        node, origins = role.node, {*role.node.origins(), f"http://{host}", f"https://{host}"}
+        found = parse_purge(await read_body(request), origins, node.upstream_url or "", node.ignored_query)
         return JSONResponse(shown(await role.purges.purge(found)), headers=NO_STORE)
 
     return Route("/_purge", purge, methods=["POST"])
@@ -87,10 +88,6 @@ async def _answer(response: Response, found: PurgeAnswer) -> None:
     answer = JSONResponse(shown(found), headers=NO_STORE)
     await response.start(200, answer.raw_headers, is_followed=True)
     await response.end(bytes(answer.body))
-
-
-def _origins(node: Node, host: str) -> Set[str]:
-    return {*node.origins(), f"http://{host}", f"https://{host}"}
 
 
 def _is_soft(fields: Fields) -> bool:
