@@ -7,6 +7,7 @@ byte that can be read is the right one.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from minicdn.errors import BrokenBody
 from minicdn.store.budget import disk_cost
 from minicdn.store.entry import Entry
+from minicdn.store.index import meta_path
 from minicdn.store.reader import Reader
 from minicdn.store.shelf import Shelf
 from tests.unit.store.making import KIB, MIB, begin, files_in, make_shelf, make_stored, open_files, read_all, recorded, turns
@@ -283,12 +285,16 @@ class ShelfModel(RuleBasedStateMachine):
             self.close_reader(self.readings[0])
         self.release_the_disk()
         on_disk = {(entry.key, entry.stored): self.data[entry] for entry in self._entries() if entry.body.medium == "disk"}
+        for place, storage in enumerate(self.shelf._disk._budget.storages()):
+            os.utime(meta_path(storage.path), (place, place))  # clocks tick too slowly to tell them apart
+        order = [entry.stored for entry in self.shelf._disk._budget._kept]
         self.run(self.shelf.close())
         assert not open_files(self.folder)
         self.shelf = make_shelf(self.folder, memory=MEMORY, disk=DISK, small=SMALL)
         self.run(self.shelf.open())
         self.data = {entry: on_disk[entry.key, entry.stored] for entry in self._entries()}
         assert len(self.data) == len(on_disk)
+        assert [entry.stored for entry in self.shelf._disk._budget._kept] == order
         self.read_everything()
 
     # What always holds
