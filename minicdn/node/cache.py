@@ -120,7 +120,7 @@ class Cache:
             case Validate():
                 return await self._fill(request, entry, plan.fwd, is_forwarded=is_forwarded, is_alone=is_behind)
             case Fetch():
-                forward = "vary-miss" if entry is None and self._stored_for(request.key) else plan.fwd
+                forward = "vary-miss" if entry is None and self.stored_for(request.key) else plan.fwd
                 part = _part_of(single_range(request)) if entry is None else None
                 return await self._fill(request, entry, forward, is_forwarded=is_forwarded, part=part, is_alone=is_behind)
             case _:
@@ -134,7 +134,7 @@ class Cache:
         """A reader that keeps the body's fill going while it is open."""
         return FollowingReader(self._dock, body, body.open(start, end))
 
-    def _stored_for(self, key: str) -> list[Entry]:
+    def stored_for(self, key: str) -> list[Entry]:
         """What is stored of a key, or of another that differs from it only where a response said it does not matter."""
         entries = self._shelf.find(key)
         rule = self._search_rules.get(key.partition("?")[0]) if not entries and self._search_rules else None
@@ -148,7 +148,7 @@ class Cache:
             self._search_twins[canonical_key(entry.key, rule)] = entry.key
 
     def _choose(self, request: Request) -> Entry | None:
-        entries = self._stored_for(request.key)
+        entries = self.stored_for(request.key)
         if not entries:
             return None
         candidates = [entry for entry in entries if entry.stored is not None]

@@ -21,7 +21,7 @@ OWNERS_SHOWN_MAX = 3
 def explain(node: Node, method: str, key: str, fields: Fields) -> dict[str, Any]:
     """fields: of the request, for Vary and its wishes. The result is plain values, for JSON."""
     request, now = Request(method, key.encode("ascii"), key, fields), node.clock.wall()
-    entries = [entry for entry in node.shelf.find(key) if entry.stored is not None]
+    entries = [entry for entry in node.cache.stored_for(key) if entry.stored is not None]
     index = choose(fields, [entry.stored for entry in entries])  # type: ignore[misc]
     chosen = entries[index] if index is not None else None
     plan = decide(request, chosen.stored if chosen is not None else None, now, node.cache.policy)

@@ -54,7 +54,7 @@ class Node:
             counters=self.counters,
         )
         self._dock = Dock(self.shelf, self.clock, self.counters, lambda: self.cache.policy)
-        self.purger = Purger(self.shelf, self.clock, self.counters, self._dock.tell)
+        self.purger = Purger(self.shelf, self.clock, self.counters, self._dock.tell, lambda key: self.cache.stored_for(key))
         self._marks = MarkKeeper(state_file(settings, "mark"), self.purger, self.shelf, self.counters)
         self.cache = Cache(
             self.shelf,

@@ -72,10 +72,18 @@ class Sweep:
 
 
 class Purger:
-    """tell: how fills learn of a purge."""
+    """tell: how fills learn of a purge. stored_for: what a key is answered with, where that may be stored under another one."""
 
-    def __init__(self, shelf: Shelf, clock: Clock, counters: Counters, tell: Callable[[Purge], None]) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        clock: Clock,
+        counters: Counters,
+        tell: Callable[[Purge], None],
+        stored_for: Callable[[str], list[Entry]] | None = None,
+    ) -> None:
         self._shelf = shelf
+        self._stored_for = stored_for or shelf.find
         self._clock = clock
         self._counters = counters
         self._tell = tell
@@ -169,7 +177,7 @@ class Purger:
         self._tell(purge)
         sweep = Sweep(purge, self._clock.wall())
         for key in purge.paths:
-            for entry in list(self._shelf.find(key)):
+            for entry in list(self._stored_for(key)):
                 self._apply(sweep, entry)
         if not purge.needs_sweep:
             sweep.end()
