@@ -14,9 +14,9 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
         assert await file.load() is None
         await asyncio.gather(*(file.save({"n": n}) for n in range(5)))
         assert await file.load() == {"n": 4}
-        assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
     asyncio.run(run())
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
 @pytest.mark.parametrize(
