@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minicdn.core.message import Fields
+from minicdn.core.target import parse_target
 from minicdn.errors import ClientError
 from minicdn.wire.codec import Taker
 
@@ -44,9 +45,9 @@ def fields_from_wire(items: Any) -> tuple[tuple[bytes, bytes], ...]:
 class FetchRequest:
     """method: GET or HEAD. fields: the client's end-to-end ones, lower case, without ranges and conditions.
 
-    held: the entity tag (or date) of the copy that the asker has, for `unchanged`. range: the value of a Range field with one span, for
-    a part only. validator: the part of this strong validator's body, or else all of another one. mark: of the last purge that the asker
-    has heard of (core/journal.py).
+    held: the entity tag (or date) of the copy that the asker has, for `unchanged`. range: the value of a Range field with one span,
+    for a part only. validator: the part of this strong validator's body, or else all of another one. target: what the upstream is
+    asked for, where that is more than the key. mark: of the last purge that the asker has heard of (core/journal.py).
     """
 
     method: str
@@ -55,6 +56,7 @@ class FetchRequest:
     held: bytes | None = None
     range: bytes | None = None
     validator: bytes | None = None
+    target: str | None = None
     mark: str = ""
 
     def to_wire(self) -> dict[str, Any]:
@@ -65,6 +67,7 @@ class FetchRequest:
             "held": self.held,
             "range": self.range,
             "validator": self.validator,
+            "target": self.target,
             "mark": self.mark,
         }
 
@@ -81,8 +84,15 @@ class FetchRequest:
             held=take.octets("held", length_max=1024, default=None),
             range=take.octets("range", length_max=1024, default=None),
             validator=take.octets("validator", length_max=1024, default=None),
+            target=_target(take.text("target", length_max=KEY_LENGTH_MAX, default=None)),
             mark=take.text("mark", length_max=64, default=""),
         )
+
+
+def _target(text: str | None) -> str | None:
+    if text is not None and (not text.startswith("/") or text.startswith("/_")):
+        raise ClientError(400, "that is nothing a peer can be asked for")
+    return None if text is None else parse_target(text.encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)
