@@ -59,7 +59,8 @@ def _at(found: dict[str, Any], url: str) -> list[str]:
     lines = [f"at {url} ({role}{', the owner' if found['is_owner'] and found['owners'] else ''})"]
     if role == "manager" and found["owners"]:
         lines.append("  sends clients to one of its peers")
-    lines.append(f"  would {_plan(found['plan'])}")
+    else:
+        lines.append(f"  would {_plan(found['plan'])}")
     if not found["variants"]:
         lines.append("  stored: nothing" + (" (recent answers were for one client each)" if found["is_passed_on"] else ""))
     for variant in found["variants"]:
@@ -121,7 +122,7 @@ def _owners(found: dict[str, Any]) -> str:
 
 def _time(seconds: float) -> str:
     """Two units at most: `1 h 20 min`."""
-    left, parts = round(seconds), []
+    left, parts = int(seconds), []
     for name, unit in _UNITS:
         if left >= unit and len(parts) < 2:
             parts.append(f"{left // unit} {name}")

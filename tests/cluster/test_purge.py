@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from tests.cluster.doors import KEPT
-from tests.kit.asking import Answer, ask
+from tests.kit.asking import Answer
 from tests.kit.cluster import Cluster
 from tests.kit.files import bytes_of
 from tests.kit.origin import Origin, held, validating, whole
@@ -112,8 +113,6 @@ def test_what_was_asked_for_before_the_purge_does_not_come_out_fresh(cluster: Cl
     origin.on(path, held(gate, validating(old, '"old"', [KEPT])))
     with_old: list[bytes] = []
     owner, other, _ = cluster.owners_of(path)
-    from threading import Thread
-
     client = Thread(target=lambda: with_old.append(other.ask(path).body))
     client.start()
     origin.wait_asked(path)
