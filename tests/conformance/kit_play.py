@@ -22,7 +22,7 @@ class Play:
         self._stage, self._row, self._set_up = stage, row, set_up
         self._began_at = stage.time.at
         targets = [step.target for step in row.steps if isinstance(step, Ask)]
-        self.path = stage.path(set_up, row.id, [target for target in targets if target != "*"])
+        self.path = stage.path(set_up, row.id, targets, row.policy.get("ignored_query", ()))
         self._served = stage.client_side(set_up)
         self._scene = Scene(self._fill_in, stage.time.move)
 
@@ -54,7 +54,7 @@ class Play:
 
     def _ask(self, step: Ask, where: str) -> None:
         stage, scene = self._stage, self._scene
-        self._served = stage.client_side(self._set_up) if step.at == "client" else stage.other_side(self._set_up)
+        self._served = stage.other_side(self._set_up) if step.at == "other" else stage.client_side(self._set_up)
         scene.answers, scene.asked = list(step.up), []
         scene.released.clear()
         scene.hangs_up = False
@@ -73,7 +73,10 @@ class Play:
 
     def _converse(self, step: Ask, joins: int, where: str) -> list[Message]:
         stage, scene = self._stage, self._scene
-        wires = [Wire(self._served.address) for _ in range(step.many)]
+        nodes = [self._served]
+        if step.at == "both":
+            nodes = [stage.client_side(self._set_up), stage.other_side(self._set_up)]
+        wires = [Wire(nodes[number % len(nodes)].address) for number in range(step.many)]
         try:
             for wire in wires:
                 wire.send(self._request(step))

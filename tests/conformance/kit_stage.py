@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ import uvicorn
 
 from minicdn.core.roster import owners
 from minicdn.core.target import parse_target
-from minicdn.node.node import policy_of
 from minicdn.roles.manager import Manager
 from minicdn.roles.peer import Peer
 from minicdn.roles.role import Role
@@ -142,12 +141,13 @@ class Stage:
     def nodes(self, set_up: str) -> list[Served]:
         return [self.alone] if set_up == ALONE else [self.one, self.two]
 
-    def path(self, set_up: str, name: str, targets: list[str]) -> str:
+    def path(self, set_up: str, name: str, targets: list[str], ignored_query: Iterable[str] = ()) -> str:
         """A path that nobody has used, such that in a cluster `one` owns it and all of `targets` (where `@` stands for it)."""
         members = self.one.node.peers.members
         for number in range(10_000):
             path = f"/c/{set_up}-{name}.{number}"
-            keys = [parse_target(target.replace("@", path).encode("latin-1")) for target in targets if target.startswith("@")]
+            found = [target.replace("@", path).encode("latin-1") for target in targets if target.startswith("@")]
+            keys = [parse_target(target, frozenset(ignored_query)) for target in found]
             if set_up == ALONE or all(owners(key, members, 1)[0].id == self.one.node.id for key in keys):
                 return path
         raise AssertionError(f"no path of which all variations belong to one node: {targets}")
@@ -155,8 +155,9 @@ class Stage:
     # Between the steps
 
     def apply_policy(self, set_up: str, changes: dict[str, Any]) -> None:
+        """What the operator sets differently, by names of Settings; {}: as at the start."""
         for served in self.nodes(set_up):
-            served.node.cache.policy = replace(policy_of(served.node.settings), **changes)
+            self.tell(served.node.adopt, replace(self._settings[served.name], **changes))
 
     def joins(self, set_up: str) -> int:
         return sum(served.node.stats().get("joins_count", 0) for served in self.nodes(set_up))
@@ -186,6 +187,7 @@ class Stage:
             await served.start()
         for served in (self.one, self.two):
             await self.wait_until(lambda node=served.node: len(node.peers.members) == 2, f"{served.name} follows the list", WAIT_SECONDS)
+        self._settings = {served.name: served.node.settings for served in (self.alone, self.one, self.two)}
 
     async def _stop(self) -> None:
         for served in (self.two, self.one, self.manager, self.alone):
