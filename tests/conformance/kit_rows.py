@@ -73,8 +73,8 @@ class Sees:
 class Ask:
     """One request (or `many` at once) and all that follows from it.
 
-    target: `@` stands for the row's path. at: `client` (the set-up's own node), `other` (in a cluster the other peer) or, with many, `both`.
-    joins: how many of the many must have joined a running fill before the upstream goes on.
+    target: `@` stands for the row's path. at: `client` (the set-up's own node), `other` (in a cluster the other peer) or, with many,
+    `both`. joins: how many of the many must have joined a running fill before the upstream goes on.
     """
 
     lines: tuple[str, ...] = ()
