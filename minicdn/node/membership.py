@@ -62,7 +62,7 @@ class Purges(Protocol):
 
     @property
     def mark(self) -> Mark | None: ...
-    def catch_up(self, missed: Missed) -> None: ...
+    def catch_up(self, missed: Missed | None) -> None: ...
     def manager_answers(self) -> None: ...
 
 
@@ -174,8 +174,7 @@ class Membership:
 
     def _take_purges(self, missed: Missed | None) -> None:
         if self._purges is not None:
-            if missed is not None:
-                self._purges.catch_up(missed)
+            self._purges.catch_up(missed)
             self._purges.manager_answers()
 
     def _take_settings(self, shared: SharedSettings) -> None:

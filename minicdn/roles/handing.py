@@ -96,8 +96,11 @@ class PeerPurges:
     def mark(self) -> Mark | None:
         return self._node.purger.mark
 
-    def catch_up(self, missed: Missed) -> None:
-        self._node.purger.catch_up(missed.entries, missed.mark)
+    def catch_up(self, missed: Missed | None) -> None:
+        """None: nothing was missed, says the manager."""
+        self._node.purger.is_unsure = False
+        if missed is not None:
+            self._node.purger.catch_up(missed.entries, missed.mark)
 
     def manager_answers(self) -> None:
         """Hand in what was kept, one after the other."""

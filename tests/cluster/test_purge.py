@@ -210,6 +210,21 @@ def test_a_peer_that_was_away_does_not_serve_its_old_disk_copy(stage: Stage, man
     assert again.ask(untouched)["X-Cache"].startswith("HIT"), "what was not purged is still good"
 
 
+def test_a_restart_without_any_purge_costs_nothing(stage: Stage) -> None:
+    origin = stage.origin()
+    cluster = stage.cluster(origin.url, peers=1, small=SMALL)
+    [peer] = cluster.peers
+    put(origin, "/file.bin", "old", size=3 * SMALL)
+    peer.ask("/file.bin")
+    eventually(lambda: len(list(peer.cache_dir.rglob("*.meta"))) == 1, "the file kept")
+    eventually(lambda: (peer.cache_dir / "mark").exists(), "the mark kept")
+    peer.kill()
+    again = cluster.start_peer("again", port=peer.port, cache_dir=peer.cache_dir).wait_ready()
+    cluster.peers.remove(peer)
+    assert again.ask("/file.bin")["X-Cache"].startswith("HIT")
+    assert len(origin.asked("/file.bin")) == 1
+
+
 def test_with_the_manager_away_peers_tell_each_other_and_later_the_manager(stage: Stage) -> None:
     origin = stage.origin()
     cluster = stage.cluster(origin.url, peers=3, small=SMALL)

@@ -39,7 +39,7 @@ class Supplier:
         self.body = b"body"
         self.asked = asyncio.Event()
 
-    async def ask(self, *arguments: Any) -> Supply:
+    async def ask(self, *arguments: Any, **more: Any) -> Supply:
         held = arguments[-2]
         self.helds.append(held is not None)
         self.asked.set()

@@ -293,6 +293,14 @@ async def test_a_peer_that_is_told_carries_it_out_here_only() -> None:
     assert desk.manager.calls == [] and desk.client.calls == []
 
 
+@on_loop
+async def test_a_peer_that_missed_nothing_is_sure_of_what_it_has() -> None:
+    desk = PeerDesk()
+    desk.node.purger.is_unsure = True
+    desk.purges.catch_up(None)
+    assert not desk.node.purger.is_unsure
+
+
 # Invalidations
 
 
