@@ -48,6 +48,7 @@ class Found:
 
     source: memory, disk, peer or upstream. forward: None for a hit, else why it was not one (RFC 9211 §2.2). fill: to be released
     as soon as a reader is open. span: what came of a partial body, where that is not what was asked for.
+    member: the owner's in Cache-Status, where it was asked.
     """
 
     entry: Entry
@@ -59,6 +60,7 @@ class Found:
     detail: str = ""
     fill: Fill | None = None
     span: tuple[int, int] | None = None
+    member: bytes | None = None
 
     def release(self) -> None:
         """The reader is open, or none is wanted. Idempotent."""
@@ -101,11 +103,13 @@ class Cache:
             return None
         return self._hit(request, entry, plan, is_forwarded=False)
 
-    async def find(self, request: Request, *, is_forwarded: bool = False, mark: Mark | None = None) -> Found:
+    async def find(
+        self, request: Request, *, is_forwarded: bool = False, wants_fresh: bool = False, mark: Mark | None = None
+    ) -> Found:
         """Something to serve for a GET or HEAD. Raises ClientError (what was asked can't be had) or UpstreamError.
 
-        mark: of the peer that forwards; where it has heard of purges that this node has not, nothing is served unasked, and no fill
-        is joined that began before them.
+        wants_fresh: a peer refreshes its copy, and waits: nothing stale helps it. mark: of the peer that forwards; where it has heard
+        of purges that this node has not, nothing is served unasked, and no fill is joined that began before them.
         """
         is_behind = is_forwarded and self._purger.is_behind(mark)
         entry = self._choose(request)
@@ -114,6 +118,8 @@ class Cache:
             case Serve() if entry is not None and not (is_behind or self._purger.is_unsure):
                 if missing_spans(request, entry):
                     return await self._complete(request, entry, is_forwarded=is_forwarded)
+                if wants_fresh and plan.stale:
+                    return await self._fill(request, entry, "stale", is_forwarded=is_forwarded)
                 return self._hit(request, entry, plan, is_forwarded=is_forwarded)
             case Refuse() if is_forwarded or not self._owners(request.key):
                 raise ClientError(plan.status, plan.reason)
@@ -184,10 +190,13 @@ class Cache:
         outcomes = [await fill.wait_outcome() for fill in fills]
         for fill in fills[1:]:
             fill.release()
+        first = outcomes[0]
         if all(outcome.entry is entry for outcome in outcomes):
-            return Found(entry, outcomes[0].source, forward="partial", forward_status=outcomes[0].status, fill=fills[0])
-        fills[0].release()
+            return Found(entry, first.source, "partial", first.status, fill=fills[0], member=first.member)
         self._shelf.remove(entry)
+        if len(fills) == 1 and first.entry is not None and not missing_spans(request, first.entry):
+            return Found(first.entry, first.source, "partial", first.status, fill=fills[0], member=first.member)
+        fills[0].release()
         return await self._fill(request, None, "partial", is_forwarded=is_forwarded)
 
     async def _fill(
@@ -211,6 +220,9 @@ class Cache:
                     flight = None
                     self._passing[request.key] = True
                 continue
+            if outcome.is_confirmed and outcome.entry is not None and missing_spans(request, outcome.entry):
+                fill.release()
+                return await self._complete(request, outcome.entry, is_forwarded=is_forwarded)
             return self._found(request, fill, outcome, forward, is_collapsed=is_collapsed)
         fill = self._start(request, held, None, is_forwarded=is_forwarded, part=part)
         return self._found(request, fill, await fill.wait_outcome(), forward, is_collapsed=False)
@@ -238,6 +250,7 @@ class Cache:
             detail=outcome.detail,
             fill=fill,
             span=fill.span if missing_spans(request, entry) else None,
+            member=outcome.member,
         )
 
     def _refresh(self, request: Request, entry: Entry, *, is_forwarded: bool) -> None:
@@ -256,7 +269,7 @@ class Cache:
         part: Part | None = None,
         base: Entry | None = None,
     ) -> Fill:
-        suppliers = self._suppliers(request.key, is_forwarded=is_forwarded)
+        suppliers = self._suppliers(request.key, is_forwarded=is_forwarded, wants_fresh=is_wanted)
         is_hot = len(suppliers) > 1
         return self._dock.start(
             request, held, suppliers, flight=flight, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base
@@ -282,20 +295,20 @@ class Cache:
                 urls.append(member.url)
         return urls
 
-    def _suppliers(self, key: str, *, is_forwarded: bool) -> list[Ask]:
+    def _suppliers(self, key: str, *, is_forwarded: bool, wants_fresh: bool) -> list[Ask]:
         urls = [] if is_forwarded or key in self._passing else self._owners(key)
-        return [*(self._asking_peer(url) for url in urls), self._ask_upstream]
+        return [*(self._asking_peer(url, wants_fresh) for url in urls), self._ask_upstream]
 
     async def _ask_upstream(self, request: Request, held: Entry | None, part: Part | None) -> Supply:
         if self._upstream is None:
             raise UpstreamError("the upstream is not known yet: this node has not reached its manager")
         return await self._upstream.ask(request, held, part)
 
-    def _asking_peer(self, url: str) -> Ask:
+    def _asking_peer(self, url: str, wants_fresh: bool) -> Ask:
         async def ask(request: Request, held: Entry | None, part: Part | None) -> Supply:
             assert self._peers is not None
             try:
-                return await self._peers.ask(url, request, held, part)
+                return await self._peers.ask(url, request, held, part, wants_fresh=wants_fresh)
             except PeerError as error:
                 self._aside[url] = str(error)
                 raise

@@ -22,7 +22,9 @@ from minicdn.node.cache import Found
 from minicdn.node.wanted import wanted_spans
 
 OWN_LENGTH = frozenset((b"content-length",))
-PART_FIELDS = frozenset((b"content-length", b"content-type"))
+OF_THE_WHOLE = frozenset((b"content-length", b"content-digest", b"content-md5"))
+OF_THE_CONTENT = OF_THE_WHOLE | {b"content-type"}
+"""What a part has others of (RFC 9530 §2: Content-Digest is of what is sent, Repr-Digest of the whole)."""
 
 
 @dataclass(slots=True)
@@ -51,20 +53,30 @@ def deliver(request: Request, found: Found, now: float, *, name: str, boundary: 
     fields = _with_origin(fields, found, now, name)
     if stored is not None:
         precondition = evaluate(request, head, now)
+        if precondition == 304:
+            return Delivery(304, not_modified_fields(fields))
         if precondition is not None:
-            return Delivery(precondition, not_modified_fields(fields) if precondition == 304 else without(fields, PART_FIELDS))
+            return Delivery(precondition, [*without(fields, OF_THE_CONTENT), (b"Content-Length", b"0")])
     if request.method == "HEAD":
-        return _head_only(request, found, fields)
+        return Delivery(head.status, head_fields(found, fields))
     return _ranged(request, found, fields, boundary) or _whole(found, without(fields, OWN_LENGTH))
 
 
 def _with_origin(fields: list[tuple[bytes, bytes]], found: Found, now: float, name: str) -> list[tuple[bytes, bytes]]:
     """Who handled it, and where it came from: Via, Cache-Status, and X-Cache for those who grep."""
+    if found.member is not None:
+        fields = add_cache_status(fields, found.member)
+    fields = add_cache_status(add_via(fields, name), status_member(found, now, name))
+    word = "STALE" if found.is_stale else "HIT" if found.forward is None else "MISS"
+    return [*fields, (b"X-Cache", f"{word} from {name} ({found.source})".encode())]
+
+
+def status_member(found: Found, now: float, name: str) -> bytes:
+    """What this node did with the request (RFC 9211)."""
     stored = found.entry.stored
-    is_hit = found.forward is None
-    member = cache_status(
+    return cache_status(
         name,
-        hit=is_hit,
+        hit=found.forward is None,
         fwd=found.forward,
         fwd_status=found.forward_status,
         ttl=remaining_seconds(stored, now) if stored is not None else None,
@@ -72,15 +84,14 @@ def _with_origin(fields: list[tuple[bytes, bytes]], found: Found, now: float, na
         collapsed=found.is_collapsed,
         detail=found.detail or found.source,
     )
-    word = ("STALE" if found.is_stale else "HIT") if is_hit else ("STALE" if found.is_stale else "MISS")
-    return [*add_cache_status(add_via(fields, name), member), (b"X-Cache", f"{word} from {name} ({found.source})".encode())]
 
 
-def _head_only(request: Request, found: Found, fields: list[tuple[bytes, bytes]]) -> Delivery:
-    length = found.entry.body.length
-    if first(fields, b"content-length") is None and length is not None and found.entry.body.is_whole and found.source in ("memory", "disk"):
-        fields.append((b"Content-Length", str(length).encode()))
-    return Delivery(found.entry.head.status, fields)
+def head_fields(found: Found, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The lines of an answer to HEAD: those of GET, with the length where we know it by now."""
+    body = found.entry.body
+    if first(fields, b"content-length") is None and body.length is not None and body.is_kept:
+        return [*fields, (b"Content-Length", str(body.length).encode())]
+    return fields
 
 
 def _whole(found: Found, fields: list[tuple[bytes, bytes]]) -> Delivery:
@@ -96,9 +107,9 @@ def _ranged(request: Request, found: Found, fields: list[tuple[bytes, bytes]], b
     length = found.entry.body.length
     if spans is None or length is None:
         return None
-    kept = without(fields, OWN_LENGTH)
+    kept = without(fields, OF_THE_WHOLE)
     if isinstance(spans, Unsatisfiable):
-        kept = without(kept, PART_FIELDS)
+        kept = without(kept, OF_THE_CONTENT)
         return Delivery(416, [*kept, (b"Content-Range", unsatisfied_range(length)), (b"Content-Length", b"0")])
     if len(spans) == 1:
         start, end = spans[0]
@@ -111,7 +122,7 @@ def _multipart(found: Found, spans: list[tuple[int, int]], length: int, fields: 
     mark = boundary.encode()
     content_type = first(found.entry.head.fields, b"content-type")
     total = multipart_length(mark, content_type, spans, length)
-    fields = without(fields, PART_FIELDS)
+    fields = without(fields, OF_THE_CONTENT)
     fields += [(b"Content-Type", b"multipart/byteranges; boundary=" + mark), (b"Content-Length", str(total).encode())]
     parts = [Part(part_head(mark, content_type, start, end, length), start, end) for start, end in spans]
     return Delivery(206, fields, parts, after=closing(mark))

@@ -29,7 +29,8 @@ Ask = Callable[[Request, Entry | None, Part | None], Coroutine[Any, Any, Supply]
 @dataclass(slots=True)
 class Outcome:
     """What a fill came to, known with the head. entry: to be served. is_private: for the one who started the fill only.
-    error: instead of an entry. source: `peer`, `upstream`, or the entry's own medium where it was confirmed."""
+    error: instead of an entry. member: the owner's in Cache-Status. source: `peer`, `upstream`, or the entry's own medium where it
+    was confirmed."""
 
     entry: Entry | None = None
     is_private: bool = False
@@ -39,6 +40,7 @@ class Outcome:
     status: int = 0
     error: MinicdnError | None = None
     detail: str = ""
+    member: bytes | None = None
 
 
 class Fill:

@@ -134,9 +134,13 @@ class Dock:
             status = supply.head.status
             if is_failure(status) and self._serve_stale(fill, f"the upstream answered {status}", status):
                 return
-            if supply.kind is Kind.UNCHANGED:
+            if supply.kind is Kind.UNCHANGED and not self._is_about_another(fill, supply):
                 self._confirm(fill, supply)
                 return
+            if supply.kind is Kind.UNCHANGED:
+                await _close(supply)
+                fill.held = None  # that 304 helps nobody: ask without a condition
+                supply = await self._ask(fill, fill.part)
             body = self._receive(fill, supply)
             supply = await self._stream(fill, supply, body)
             self._complete(fill, body)
@@ -175,6 +179,11 @@ class Dock:
         fill.outcome.set_result(Outcome(held, is_stale=True, source=held.body.medium, status=status, detail=reason))
         return True
 
+    def _is_about_another(self, fill: Fill, supply: Supply) -> bool:
+        """A 304 whose validator is not that of what we hold (RFC 9111 §4.3.4), where what we hold may not be served stale either."""
+        stored = fill.held.stored if fill.held is not None else None
+        return supply.source == "upstream" and stored is not None and not stored.may_serve_stale and not fits(stored, supply.head)
+
     def _confirm(self, fill: Fill, supply: Supply) -> None:
         held = fill.held
         if held is None or held.stored is None:
@@ -188,7 +197,17 @@ class Dock:
         if stored is None:
             raise UpstreamError("a confirmation without facts")
         self._shelf.restate(held, fill.told.settle(fill.request.key, stored, supply.source, self._clock.wall()))
-        fill.outcome.set_result(Outcome(held, is_confirmed=True, source=held.body.medium, status=304, detail=supply.detail))
+        fill.outcome.set_result(
+            Outcome(
+                held,
+                is_confirmed=True,
+                is_stale=supply.is_stale,
+                source=held.body.medium,
+                status=supply.status,
+                detail=supply.detail,
+                member=supply.member,
+            )
+        )
 
     def _receive(self, fill: Fill, supply: Supply) -> Body:
         """The head is there: publish it, with a body that will fill."""
@@ -205,8 +224,17 @@ class Dock:
         fill.entry = entry
         self._filling.setdefault(entry.body, []).append(fill)
         is_private = is_get and not (entry.stored is not None and entry.body.is_kept)
-        status = (supply.part_head or supply.head).status
-        fill.outcome.set_result(Outcome(entry, is_private=is_private, source=supply.source, status=status, detail=supply.detail))
+        fill.outcome.set_result(
+            Outcome(
+                entry,
+                is_private=is_private,
+                is_stale=supply.is_stale,
+                source=supply.source,
+                status=supply.status,
+                detail=supply.detail,
+                member=supply.member,
+            )
+        )
         return entry.body
 
     def _whole_entry(self, fill: Fill, supply: Supply) -> Entry:

@@ -77,7 +77,14 @@ class Node:
             read_seconds=settings.peer_read_seconds,
         )
         self._leash = Leash()
-        self._peers = PeerSupplier(PeerClient(self._peer_door), self._leash, counters=self.counters, wall=self.clock.wall, mark=self._mark)
+        self._peers = PeerSupplier(
+            PeerClient(self._peer_door),
+            self._leash,
+            name=f"minicdn-{node_id}",
+            counters=self.counters,
+            wall=self.clock.wall,
+            mark=self._mark,
+        )
         self.set_upstream(upstream)
 
     @property

@@ -11,16 +11,17 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 
-from minicdn.core.conditional import strip_conditionals, validation_fields
+from minicdn.core.conditional import strip_conditionals, strong_validator, validation_fields
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_wire, rebase, storable
-from minicdn.core.headers import end_to_end, first, without
+from minicdn.core.headers import end_to_end, without
 from minicdn.core.message import Fields, Head, Request
 from minicdn.core.partial import part_fields, span_of, whole_head
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError, PeerError, UpstreamError
 from minicdn.node.leash import Leash
+from minicdn.node.wanted import single_range
 from minicdn.store.entry import Entry
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
 from minicdn.wire.peers import PeerAnswer, PeerClient
@@ -40,7 +41,7 @@ class Kind(Enum):
 class Supply:
     """head, stored: of the answer; stored None for PASS. length: of the whole body, None when unknown. offset, end: where `chunks`
     begin and end (end None: with the body). part_head: the 206's own head, where the answer is a part. source: `peer` or
-    `upstream`. Close it, always."""
+    `upstream`. status: what the upstream said (0: nothing). member: the owner's own in Cache-Status. Close it, always."""
 
     kind: Kind
     head: Head
@@ -55,6 +56,9 @@ class Supply:
     detail: str = ""
     request_at: float = 0.0
     response_at: float = 0.0
+    status: int = 0
+    member: bytes | None = None
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,8 @@ class Part:
 
 
 def held_tag(stored: Stored | None) -> bytes | None:
-    """What tells one body of a key from another, for a copy's validation: its entity tag, else its date."""
-    if stored is None:
-        return None
-    return first(stored.head.fields, b"etag") or first(stored.head.fields, b"last-modified")
+    """What tells one body of a key from another, for a copy's validation. A weak tag does not: its octets may differ."""
+    return strong_validator(stored.head) if stored is not None else None
 
 
 def full_key(request: Request) -> str:
@@ -94,7 +96,7 @@ def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
 
 
 def _part_head(head: Head, answer: FetchAnswer) -> Head | None:
-    if answer.end is None:
+    if answer.end is None or answer.end <= answer.offset:
         return None
     return Head(206, part_fields(head.fields, answer.offset, answer.end, answer.length))
 
@@ -120,7 +122,12 @@ class UpstreamSupplier:
         except UpstreamError:
             self._counters.add("upstream_errors_count")
             raise
-        return self._supply(request, answer, held)
+        try:
+            _check_asked_for(answer.head.status, held if part is None else None, part)
+            return self._supply(request, answer, held)
+        except BaseException:
+            await answer.close()
+            raise
 
     def _supply(self, request: Request, answer: UpstreamAnswer, held: Entry | None) -> Supply:
         head = answer.head
@@ -149,6 +156,7 @@ class UpstreamSupplier:
             detail=stored.reason if isinstance(stored, NotStored) and kind is Kind.PASS else "",
             request_at=answer.request_at,
             response_at=answer.response_at,
+            status=answer.head.status,
         )
 
     async def _counted(self, answer: UpstreamAnswer) -> AsyncIterator[bytes]:
@@ -161,6 +169,19 @@ class UpstreamSupplier:
             raise
 
 
+def _range_of_partial(request: Request, held: Entry | None) -> bytes | None:
+    """Who holds a part only, and is asked for no more, need not be confirmed or sent the whole."""
+    return single_range(request) if held is not None and held.body.is_partial else None
+
+
+def _check_asked_for(status: int, held: Entry | None, part: Part | None) -> None:
+    """A client that set no condition, or asked for the whole, must not be given an answer that only fits such a request."""
+    if status == 206 and part is None:
+        raise UpstreamError("the upstream sent a part where the whole was asked for")
+    if status == 304 and (held is None or not validation_fields(held.head)):
+        raise UpstreamError("the upstream answered 304 to a request without a condition")
+
+
 def _honest_span(head: Head, sent: int | None) -> tuple[int, int, int] | None:
     """Start, end and whole length of a 206 that can be stored; None for one whose numbers do not fit, which is passed on as it is."""
     span = span_of(head)
@@ -171,24 +192,35 @@ def _honest_span(head: Head, sent: int | None) -> tuple[int, int, int] | None:
 
 class PeerSupplier:
     def __init__(
-        self, client: PeerClient, leash: Leash, *, counters: Counters, wall: Callable[[], float], mark: Callable[[], str] = str
+        self,
+        client: PeerClient,
+        leash: Leash,
+        *,
+        name: str,
+        counters: Counters,
+        wall: Callable[[], float],
+        mark: Callable[[], str] = str,
     ) -> None:
-        """leash: ends waits for a peer that is gone. mark: up to where this node knows of purges."""
+        """name: this node's pseudonym in Via. leash: ends waits for a peer that is gone. mark: up to where this node knows of purges."""
         self._client = client
         self._leash = leash
+        self._name = name
         self._counters = counters
         self._wall = wall
         self._mark = mark
 
-    async def ask(self, url: str, request: Request, held: Entry | None, part: Part | None = None) -> Supply:
+    async def ask(
+        self, url: str, request: Request, held: Entry | None, part: Part | None = None, *, wants_fresh: bool = False
+    ) -> Supply:
         """Raises PeerError where the peer can't be talked to (or is busy); UpstreamError and ClientError where it says so itself."""
         message = FetchRequest(
             method=request.method,
             key=request.key,
             target=None if (full := full_key(request)) == request.key else full,
-            fields=forwarded_fields(request.fields),
+            fields=add_via(forwarded_fields(request.fields), self._name),
+            wants_fresh=wants_fresh,
             held=held_tag(held.stored) if held is not None else None,
-            range=part.range if part is not None else None,
+            range=part.range if part is not None else _range_of_partial(request, held),
             validator=part.validator if part is not None else None,
             mark=self._mark(),
         )
@@ -227,6 +259,9 @@ class PeerSupplier:
             chunks=self._counted(url, found),
             close=found.close,
             detail=answer.detail,
+            status=answer.upstream_status,
+            member=answer.member,
+            is_stale=answer.is_stale,
         )
 
     def _received(self, url: str, answer: FetchAnswer) -> Stored | None:

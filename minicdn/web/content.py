@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from secrets import token_hex
 from typing import Any
 
+from minicdn.core.cachestatus import add_cache_status, cache_status
 from minicdn.core.headers import first, has
 from minicdn.core.logline import LogLine, parse_header_data
 from minicdn.core.message import Request
@@ -16,10 +18,13 @@ from minicdn.errors import BrokenBody, ClientError, MinicdnError
 from minicdn.node.cache import Found
 from minicdn.node.delivery import Delivery, Part, deliver
 from minicdn.node.node import Node
-from minicdn.node.suppliers import passed_fields
+from minicdn.node.suppliers import full_key, passed_fields
 from minicdn.web.express import Express
 from minicdn.web.protocol import Connection, target_of
 from minicdn.web.status import status_of, text_fields
+
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)?(?::[0-9]*)?")
+"""RFC 9110 §7.2: uri-host [ ":" port ]."""
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -118,10 +123,11 @@ class Content:
         fields = passed_fields(request.fields)
         content = _uploaded(response.receive) if has_content else None
         response.source = "upstream"
-        answer = await node.upstream.send(request.method, request.key, add_via(fields, self._name), content)
+        answer = await node.upstream.send(request.method, full_key(request), add_via(fields, self._name), content)
         try:
             await node.invalidate(request, answer.head)
-            lines = add_via(answer.head.fields, self._name)
+            member = cache_status(self._name, fwd="method", fwd_status=answer.head.status)
+            lines = add_cache_status(add_via(answer.head.fields, self._name), member)
             await response.start(answer.head.status, lines)
             async for chunk in answer.chunks():
                 node.counters.add("upstream_received_bytes", len(chunk))
@@ -182,28 +188,41 @@ class _watching:
 
 
 def parse_request(scope: Scope, ignored_query: frozenset[str] = frozenset()) -> Request:
-    """Raises ClientError for a target that is none of ours."""
-    target = target_of(scope)
-    fields = scope["headers"]
-    method = scope["method"]
+    """Raises ClientError for a request that is none of ours, or none at all."""
+    target, fields, method = target_of(scope), scope["headers"], scope["method"]
+    _check_message(scope["http_version"], fields)
     if not target.startswith(b"/"):
-        target = _origin_form(target, fields, method)
-    if scope["http_version"] == "1.1" and sum(name == b"host" for name, _ in fields) != 1:
-        raise ClientError(400, "a request names exactly one host")
+        target = _origin_form(target, scope)
     key = parse_target(target, ignored_query)
     if key.startswith("/_"):
         raise ClientError(404, "paths that begin with /_ belong to minicdn itself")
     return Request(method, target, key, fields)
 
 
-def _origin_form(target: bytes, fields: Any, method: str) -> bytes:
-    if method == "CONNECT":
+def _check_message(version: str, fields: Any) -> None:
+    """What a parser lets through and RFC 9112 does not (§3.2)."""
+    if version not in ("1.0", "1.1"):
+        raise ClientError(505 if version > "1.1" else 400, "this server speaks HTTP/1.1")
+    hosts = [value for name, value in fields if name == b"host"]
+    if len(hosts) > 1 or (version == "1.1" and not hosts):
+        raise ClientError(400, "a request names exactly one host")
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise ClientError(400, "the Host field names no host")
+
+
+def _origin_form(target: bytes, scope: Scope) -> bytes:
+    """The path of a target in absolute form, where it names this very node; it is no proxy for others."""
+    if scope["method"] == "CONNECT":
         raise ClientError(405, "this is no forward proxy")
     absolute = split_absolute(target)
     if absolute is None:
         raise ClientError(400, "the request target is no path")
-    _, authority, origin_form = absolute
-    if authority.lower().encode() != (first(fields, b"host") or b"").lower():
+    scheme, authority, origin_form = absolute
+    host, port = scope["server"]
+    own = {f"[{host}]:{port}" if ":" in host else f"{host}:{port}", f"localhost:{port}"}
+    if f"{authority}:80" in own and scheme == "http":
+        authority += ":80"
+    if authority not in own:
         raise ClientError(421, "this is no proxy for other hosts")
     return origin_form
 

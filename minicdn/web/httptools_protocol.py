@@ -20,7 +20,7 @@ PARSED_METHODS = frozenset(
 """Methods that httptools' parser knows."""
 
 
-class HeadTooLarge(Exception):
+class HeadRefused(Exception):
     """Raised inside the parser's callbacks, to stop it."""
 
 
@@ -102,9 +102,13 @@ class ContentProtocol(HttpToolsProtocol):
         self._field_bytes += more
         if self._field_bytes > HEAD_BYTES_MAX:
             self._refusal = (431, f"the request's head is longer than {HEAD_BYTES_MAX} bytes")
-            raise HeadTooLarge
+            raise HeadRefused
 
     def on_headers_complete(self) -> None:
+        coding = first(self.headers, b"transfer-encoding")
+        if coding is not None and coding.lower() != b"chunked":
+            self._refusal = (501, "the only transfer coding that is understood is chunked")
+            raise HeadRefused
         self._is_in_head = False
         self._head_bytes = 0
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
@@ -202,6 +206,9 @@ class ContentCycle(RequestResponseCycle):
             raise RuntimeError("a body without a response")
         if self.scope["method"] == "HEAD":
             body = b""
+        if self._held_head is not None and self.chunked_encoding:
+            self.transport.write(self._held_head)
+            self._held_head = None
         if self._held_head is not None:
             self.transport.write(self._held_head + body if len(body) < 65536 else self._held_head)
             self._held_head = None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from minicdn.core.freshness import current_age, to_wire
 from minicdn.core.journal import Mark
-from minicdn.core.message import Request
+from minicdn.core.message import Head, Request
 from minicdn.core.ranges import Unsatisfiable
+from minicdn.core.via import add_via, has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
 from minicdn.node.cache import Found
+from minicdn.node.delivery import head_fields, status_member
 from minicdn.node.node import Node
 from minicdn.node.suppliers import held_tag
 from minicdn.node.wanted import wanted_spans
@@ -26,6 +29,7 @@ REQUEST_BYTES_MAX = 256 * 1024
 class PeerDoor:
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._name = f"minicdn-{node.id}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -44,7 +48,10 @@ class PeerDoor:
     async def _answer(self, scope: Scope, send: Send, fetch: FetchRequest) -> None:
         request = _request_of(fetch)
         try:
-            found = await self._node.cache.find(request, is_forwarded=True, mark=Mark.parse(fetch.mark))
+            if has_passed(request.fields, self._name):
+                raise ClientError(508, "this request has been here before: the upstream leads back to this node")
+            mark = Mark.parse(fetch.mark)
+            found = await self._node.cache.find(request, is_forwarded=True, wants_fresh=fetch.wants_fresh, mark=mark)
         except MinicdnError as error:
             await self._send_head(send, _no(error), 0)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -86,17 +93,24 @@ class PeerDoor:
         if fetch.held is not None and fetch.method == "GET" and kind == "found" and held_tag(stored) == fetch.held:
             kind = "unchanged"
         offset, end = found.span or (_span(request, entry) if kind == "found" else (0, None))
+        now = self._node.clock.wall()
+        fields = add_via(entry.head.fields, self._name)
+        if fetch.method == "HEAD":
+            fields = head_fields(found, fields)
         return FetchAnswer(
             kind=kind,
             status=entry.head.status,
-            fields=entry.head.fields,
-            stored=to_wire(stored) if stored is not None else None,
-            age_seconds=current_age(stored, self._node.clock.wall()) if stored is not None else 0.0,
+            fields=fields,
+            stored=to_wire(replace(stored, head=Head(stored.head.status, tuple(fields)))) if stored is not None else None,
+            age_seconds=current_age(stored, now) if stored is not None else 0.0,
             length=entry.body.length if fetch.method == "GET" else 0,
             offset=offset,
             end=end,
             source=found.source,
-            detail=found.forward or "hit",
+            detail=found.detail or found.forward or "hit",
+            member=status_member(found, now, self._name),
+            upstream_status=found.forward_status or entry.head.status,
+            is_stale=found.is_stale,
         )
 
     async def _send_head(self, send: Send, answer: FetchAnswer, length: int | None) -> None:

@@ -57,6 +57,7 @@ class FetchRequest:
     range: bytes | None = None
     validator: bytes | None = None
     target: str | None = None
+    wants_fresh: bool = False
     mark: str = ""
 
     def to_wire(self) -> dict[str, Any]:
@@ -68,6 +69,7 @@ class FetchRequest:
             "range": self.range,
             "validator": self.validator,
             "target": self.target,
+            "wants_fresh": self.wants_fresh,
             "mark": self.mark,
         }
 
@@ -84,6 +86,7 @@ class FetchRequest:
             held=take.octets("held", length_max=1024, default=None),
             range=take.octets("range", length_max=1024, default=None),
             validator=take.octets("validator", length_max=1024, default=None),
+            wants_fresh=take.flag("wants_fresh", default=False),
             target=_target(take.text("target", length_max=KEY_LENGTH_MAX, default=None)),
             mark=take.text("mark", length_max=64, default=""),
         )
@@ -111,6 +114,9 @@ class FetchAnswer:
     end: int | None = None
     source: str = "none"
     detail: str = ""
+    member: bytes | None = None
+    upstream_status: int = 0
+    is_stale: bool = False
     timed_out: bool = False
     retry_after_seconds: float = 0.0
 
@@ -126,6 +132,9 @@ class FetchAnswer:
             "end": self.end,
             "source": self.source,
             "detail": self.detail,
+            "member": self.member,
+            "upstream_status": self.upstream_status,
+            "is_stale": self.is_stale,
             "timed_out": self.timed_out,
             "retry_after_seconds": self.retry_after_seconds,
         }
@@ -147,6 +156,9 @@ class FetchAnswer:
             end=take.integer("end", default=None),
             source=take.text("source", length_max=16),
             detail=take.text("detail", length_max=4096),
+            member=take.octets("member", length_max=4096, default=None),
+            upstream_status=take.integer("upstream_status", high=999, default=0),
+            is_stale=take.flag("is_stale", default=False),
             timed_out=take.flag("timed_out"),
             retry_after_seconds=take.number("retry_after_seconds"),
         )

@@ -233,7 +233,6 @@ CONDITIONAL = on(
         ask(up=up(*TAGGED, body="one")),
         ask('If-Match: "b"', up=up(MINUTE, 'ETag: "b"', body="two"), sees=sees(body="two")),
         ask('If-Match: "a"', up=up(MINUTE, 'ETag: "b"', status=304), sees=sees(status=412)),
-        xfail="a 412 leaves without Content-Length and without a last chunk, so its client waits for ever",
     ),
 )  # fmt: skip
 
@@ -429,7 +428,6 @@ REVALIDATION = on(
         later(60),
         ask(up=up(*DATED, body="two"), sees=sees(body="two")),
         ask(sees=sees(body="two")),
-        xfail=FAR_UNCHANGED,
     ),
     row(
         "200-with-the-same-weak-tag-replaces", "200 replaces", "RFC 9111 §4.3.3",
@@ -437,7 +435,6 @@ REVALIDATION = on(
         later(60),
         ask(up=up(MINUTE, 'ETag: W/"a"', body="two"), sees=sees(body="two")),
         ask(sees=sees(body="two")),
-        xfail=FAR_UNCHANGED,
     ),
     row(
         "404-replaces", "200 replaces", "RFC 9111 §4.3.3",
@@ -470,7 +467,6 @@ REVALIDATION = on(
         later(60),
         ask(up=(up(MINUTE, 'ETag: "b"', "X-A: 2", status=304), up(MINUTE, 'ETag: "b"', body="two", asked=("-If-None-Match",))),
             sees=sees('ETag: "b"', body="two")),
-        xfail="a 304 about another version must be followed by an unconditional request, not by the stale answer",
     ),
     row(
         "304-of-another-version-updates-nothing", "304 misfit", "RFC 9111 §4.3.4",
@@ -483,7 +479,6 @@ REVALIDATION = on(
         "304-to-an-unconditional-request", "304 misfit", "RFC 9110 §15.4.5",
         ask(up=up('ETag: "a"', status=304), sees=sees(status=502)),
         ask(up=up(MINUTE, body="one")),
-        xfail="a 304 that nobody asked for is passed on to a client that set no condition",
     ),
 )  # fmt: skip
 
@@ -517,7 +512,6 @@ HEAD = on(
         "head-of-what-is-confirmed", "equals get", "RFC 9110 §9.3.2",
         ask(up=up("Cache-Control: no-cache", 'ETag: "a"', body="0123456789", framing="chunked")),
         ask(method="HEAD", up=up("Cache-Control: no-cache", 'ETag: "a"', status=304), sees=sees("Content-Length: 10")),
-        xfail={"far": "the owner does not tell the length with its answer to HEAD"},
     ),
     row(
         "head-updates-what-agrees", "updates", "RFC 9111 §4.3.5",

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -146,7 +145,6 @@ def test_the_cluster_answers_as_one_node(stage_of_nodes: Stage, resource: Resour
     _converse(stage_of_nodes, resource, turns)
 
 
-@pytest.mark.xfail(strict=True, reason="row part-of-a-whole-is-confirmed-and-completed: a stale part is served with its holes")
 @settings(COMMON, max_examples=200, phases=[Phase.generate])
 @given(resource=RESOURCES, turns=_turns(st.one_of(WISHES, PARTS)))
 def test_the_cluster_answers_about_parts_as_one_node(stage_of_nodes: Stage, resource: Resource, turns: list[Turn]) -> None:
