@@ -3,6 +3,7 @@
 The body's chunks wait in a short queue; when it is long the socket is not read (back-pressure), so a slow reader costs
 READ_AHEAD_BYTES. Framing is strict where it matters (RFC 9112 §6.3): a body is whole when its last chunk or its last announced byte is
 there, or, where neither was promised, when the connection ends. What comes after that is nobody's, and ends the connection.
+The parser does not know which request it reads the answer to; what it takes for content of an answer to HEAD is such a surplus.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import httptools
 
 READ_AHEAD_BYTES = 512 * 1024
 HEAD_BYTES_MAX = 256 * 1024
+"""Of a head with the interim answers before it, and of what is no content in a body: trailers, chunks' extensions."""
+HEAD_END = b"\r\n\r\n"
 BODILESS = (204, 304)
 
 
@@ -48,9 +51,12 @@ class ClientConnection(asyncio.Protocol):
         self._is_answered = False
         self._has_head = False
         self._is_whole = not method
+        self._is_bodiless = False
+        self._is_chunked = False
         self._ends_with_connection = False
         self._keeps_alive = True
-        self._head_bytes = 0
+        self._is_sent = True
+        self._quiet_bytes = 0
         self._error: str | None = None
         self.fields = []
 
@@ -62,22 +68,29 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def is_reusable(self) -> bool:
-        return self._is_whole and self._keeps_alive and not self._chunks and self._error is None and self.is_open
+        """Whether another exchange may follow: all was said and heard of the last one."""
+        is_over = self._is_whole and self._is_sent and not self._chunks
+        return is_over and self._keeps_alive and self._error is None and self.is_open
 
-    def begin(self, method: str, head: bytes) -> None:
-        """Send a request's head (and body, where it is short). Raises Lost."""
+    def begin(self, method: str, head: bytes, *, is_streaming: bool = False) -> None:
+        """Send a request's head (and body, where it is short). is_streaming: write() sends the body, up to end_request(). Raises Lost."""
         if not self.is_open:
             raise Lost("the connection was closed while it was idle", is_answered=False)
         self.exchanges_count += 1
         self._begin(method)
+        self._is_sent = not is_streaming
         self._transport.write(head)
 
     async def write(self, data: bytes) -> None:
         """More of the request's body; waits while the other side is slow. Raises Lost."""
         await self._can_write.wait()
-        if self._is_lost:
+        if not self.is_open:
             raise Lost(self._error or "the connection was closed", is_answered=self._is_answered)
         self._transport.write(data)
+
+    def end_request(self) -> None:
+        """The body was written. Without it the next request would be read as the rest of this one."""
+        self._is_sent = True
 
     async def wait_head(self) -> None:
         """Until status and fields of the final response are there. Raises Lost."""
@@ -97,7 +110,8 @@ class ClientConnection(asyncio.Protocol):
         return chunk
 
     def close(self) -> None:
-        """At once, whatever is under way."""
+        """At once, whatever is under way; a body that would have ended with its connection is not whole by that."""
+        self._error = self._error or "the connection was closed on this side"
         if self._transport is not None and not self._is_lost:
             self._transport.abort()
 
@@ -120,25 +134,29 @@ class ClientConnection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._is_whole:  # nobody asked: an answer to nothing must never become the answer to the next request
-            self._keeps_alive = False
-            self._transport.close()
+        if self._is_whole:
+            self._refuse_surplus()
             return
         self._is_answered = True
+        self._quiet_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._fail("the answer switches protocols")
         except httptools.HttpParserError as error:
             if self._is_whole:
-                self._keeps_alive = False
-                self._transport.close()
+                self._refuse_surplus()
             else:
                 self._fail(f"the answer is no HTTP: {error}")
-        if not self._has_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX:
-                self._fail("the answer's head is too long")
+        if self._is_bodiless and not HEAD_END.endswith(data[-len(HEAD_END) :]):
+            self._refuse_surplus()
+        if self._quiet_bytes > HEAD_BYTES_MAX and not self._is_whole:
+            self._fail("the answer's head or its trailers are too long")
+
+    def _refuse_surplus(self) -> None:
+        """Nobody asked: an answer to nothing must never become the answer to the next request."""
+        self._keeps_alive = False
+        self._transport.close()
 
     def _fail(self, reason: str) -> None:
         self._error = self._error or reason
@@ -183,34 +201,48 @@ class ClientConnection(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         if 100 <= status < 200:
-            self.fields = []  # an interim answer; the final one follows (RFC 9110 §15.2)
-            if status == 101:
-                self._fail("the answer switches protocols")
+            self._skip_interim(status)
             return
         self.status = status
         self._has_head = True
         self._keeps_alive = self._parser.should_keep_alive()
-        self._ends_with_connection = not self._is_delimited()
-        if self._method == "HEAD" or status in BODILESS:
-            self._is_whole = True
+        self._is_chunked, is_delimited = self._framing()
+        self._ends_with_connection = not is_delimited
+        self._is_whole = self._is_bodiless = self._method == "HEAD" or status in BODILESS
         self._wake()
 
-    def _is_delimited(self) -> bool:
+    def _skip_interim(self, status: int) -> None:
+        """The final answer follows (RFC 9110 §15.2). An interim one has no content, but the parser would believe its framing."""
+        length = [value for name, value in self.fields if name.lower() == b"content-length"]
+        if status == 101:
+            self._fail("the answer switches protocols")
+        elif self._framing()[0] or any(value != b"0" for value in length):
+            self._fail("an interim answer with content")
+        self.fields = []
+
+    def _framing(self) -> tuple[bool, bool]:
+        """Whether the body is chunked, and whether it says by itself where it ends."""
         codings = [value.lower() for name, value in self.fields if name.lower() == b"transfer-encoding"]
-        if codings:
-            return codings[-1].endswith(b"chunked")
-        return any(name.lower() == b"content-length" for name, _ in self.fields)
+        is_chunked = bool(codings) and codings[-1].endswith(b"chunked")
+        return is_chunked, is_chunked if codings else any(name.lower() == b"content-length" for name, _ in self.fields)
 
     def on_body(self, body: bytes) -> None:
         if self._is_whole:
+            self._keeps_alive = False  # an answer without content has some
             return
+        self._quiet_bytes = 0
         self._chunks.append(body)
         self._queued_bytes += len(body)
-        if self._queued_bytes > READ_AHEAD_BYTES:
+        if self._queued_bytes > READ_AHEAD_BYTES and self.is_open:
             self._transport.pause_reading()
         self._wake()
 
     def on_message_complete(self) -> None:
-        if self._has_head and not self._ends_with_connection:
-            self._is_whole = True
-            self._wake()
+        if not self._has_head or self._ends_with_connection:
+            return
+        if self._is_bodiless:
+            if self._is_chunked and self.status not in BODILESS:  # which the parser knows: what was complete here are chunks
+                self._keeps_alive = False
+            return
+        self._is_whole = True
+        self._wake()
