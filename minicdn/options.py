@@ -112,6 +112,10 @@ OPTIONS = (
         "PATTERN=TIME,… for answers that say nothing of their lifetime: /pool/*=7d,*.html=60s.",
     ),
     Option(
+        "follow-redirects", "follows_redirects", SWITCH, MANAGER, "Caching",
+        "Follow the upstream's redirects here, wherever they lead, instead of passing them on.",
+    ),
+    Option(
         "ignored-query", "ignored_query", NAMES, MANAGER, "Caching",
         "Query parameters that do not tell files apart, by name: signature,expires. The upstream still gets them.",
     ),

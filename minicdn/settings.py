@@ -73,6 +73,8 @@ class Settings:
     """Lifetime of an error answer (404, 410 …) that came without one."""
     heuristic: bool = True
     obey_request_directives: bool = True
+    follows_redirects: bool = False
+    """Redirects of the upstream are followed here, and the client gets what they lead to."""
     ignored_query: tuple[str, ...] = ()
     """Names of query parameters that are no part of the key (signatures, session ids); the upstream still gets them."""
     default_ttls: tuple[tuple[str, float], ...] = ()

@@ -7,6 +7,7 @@ pieces. Only the two algorithms that the registry still calls active are read; a
 from __future__ import annotations
 
 import base64
+import hashlib
 
 from minicdn.core import headers, structured
 from minicdn.core.message import Fields
@@ -28,3 +29,25 @@ def parse_digests(fields: Fields, name: bytes = b"repr-digest") -> dict[str, byt
 def digest_value(digests: dict[str, bytes]) -> bytes:
     """The field's value for these digests, as a structured dictionary."""
     return b", ".join(b"%s=:%s:" % (algorithm.encode(), base64.b64encode(digest)) for algorithm, digest in sorted(digests.items()))
+
+
+def wants_sha256(fields: Fields) -> bool:
+    """Whether a request asks for the representation's sha-256 (RFC 9530 §4: a preference of 0 is a refusal)."""
+    wished = (structured.parse_dictionary(headers.every(fields, b"want-repr-digest")) or {}).get("sha-256", 0)
+    return isinstance(wished, int) and wished > 0
+
+
+class Verifier:
+    """Checks a body against the digests that its head names, while it comes. Without any it has nothing to do."""
+
+    def __init__(self, fields: Fields) -> None:
+        self._expected = {**parse_digests(fields, b"content-digest"), **parse_digests(fields)}
+        self._hashes = [(hashlib.new(name.replace("-", "")), digest) for name, digest in self._expected.items()]
+
+    def update(self, data: bytes) -> None:
+        for running, _ in self._hashes:
+            running.update(data)
+
+    def fits(self) -> bool:
+        """Once all of the body has gone through."""
+        return all(running.digest() == digest for running, digest in self._hashes)

@@ -25,8 +25,9 @@ from minicdn.core.vary import choose, selecting
 from minicdn.errors import ClientError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Ask, Fill, Outcome, may_join
-from minicdn.node.fills import Dock, FollowingReader
+from minicdn.node.fills import Dock
 from minicdn.node.purger import Purger
+from minicdn.node.reading import FollowingReader
 from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier
 from minicdn.node.wanted import missing_spans, range_value, single_range
 from minicdn.store.body import Body
@@ -138,7 +139,7 @@ class Cache:
 
     def open(self, body: Body, start: int, end: int | None) -> FollowingReader:
         """A reader that keeps the body's fill going while it is open."""
-        return FollowingReader(self._dock, body, body.open(start, end))
+        return FollowingReader(body, body.open(start, end), self._dock.reader_left)
 
     def stored_for(self, key: str) -> list[Entry]:
         """What is stored of a key, or of another that differs from it only where a response said it does not matter."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from minicdn.core.cachestatus import add_cache_status, cache_status
 from minicdn.core.conditional import evaluate, not_modified_fields
+from minicdn.core.digests import digest_value, wants_sha256
 from minicdn.core.freshness import remaining_seconds, served_fields
-from minicdn.core.headers import first, without
+from minicdn.core.headers import first, has, without
 from minicdn.core.message import Request
 from minicdn.core.ranges import (
     Unsatisfiable,
@@ -50,7 +52,7 @@ def deliver(request: Request, found: Found, now: float, *, name: str, boundary: 
     """name: this node's pseudonym in Via and Cache-Status. boundary: for several ranges at once; must not occur in the body."""
     head, stored = found.entry.head, found.entry.stored
     fields = served_fields(stored, now, validated=found.forward is not None) if stored is not None else list(head.fields)
-    fields = _with_origin(fields, found, now, name)
+    fields = _with_origin(_with_digest(request, found, fields), found, now, name)
     if stored is not None:
         precondition = evaluate(request, head, now)
         if precondition == 304:
@@ -60,6 +62,14 @@ def deliver(request: Request, found: Found, now: float, *, name: str, boundary: 
     if request.method == "HEAD":
         return Delivery(head.status, head_fields(found, fields))
     return _ranged(request, found, fields, boundary) or _whole(found, without(fields, OWN_LENGTH))
+
+
+def _with_digest(request: Request, found: Found, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Repr-Digest for those who want it, of a small whole body; of others only where the upstream gave one (RFC 9530 §4)."""
+    if found.entry.head.status != 200 or not has(request.fields, b"want-repr-digest") or has(fields, b"repr-digest"):
+        return fields
+    whole = found.entry.body.read_whole() if wants_sha256(request.fields) else None
+    return fields if whole is None else [*fields, (b"Repr-Digest", digest_value({"sha-256": sha256(whole).digest()}))]
 
 
 def _with_origin(fields: list[tuple[bytes, bytes]], found: Found, now: float, name: str) -> list[tuple[bytes, bytes]]:

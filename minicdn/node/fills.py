@@ -14,11 +14,12 @@ validator and the other has the very same; if not, the body breaks and its clien
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.decide import is_failure, may_serve_on_error
+from minicdn.core.digests import Verifier
 from minicdn.core.freshness import Policy, apply_head, fits, freshen
 from minicdn.core.message import Request
 from minicdn.core.partial import may_combine
@@ -26,12 +27,12 @@ from minicdn.core.purging import Purge
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Ask, Fill, Outcome
+from minicdn.node.reading import close, skip
 from minicdn.node.suppliers import Kind, Part, Supply
 from minicdn.node.told import Echoes, Told
 from minicdn.node.wanted import range_value
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
-from minicdn.store.reader import Reader
 from minicdn.store.shelf import Shelf
 
 
@@ -138,20 +139,20 @@ class Dock:
                 self._confirm(fill, supply)
                 return
             if supply.kind is Kind.UNCHANGED:
-                await _close(supply)
+                await close(supply)
                 fill.held = None  # that 304 helps nobody: ask without a condition
                 supply = await self._ask(fill, fill.part)
             body = self._receive(fill, supply)
             supply = await self._stream(fill, supply, body)
             self._complete(fill, body)
         finally:
-            await _close(supply)
+            await close(supply)
 
     async def _ask_of_held(self, fill: Fill) -> Supply:
         """What is confirmed may have left the shelf meanwhile (no room, a hard purge): then it is asked for anew."""
         supply = await self._ask(fill, fill.part)
         if supply.kind is Kind.UNCHANGED and fill.held is not None and not self._is_there(fill.held):
-            await _close(supply)
+            await close(supply)
             fill.held, fill.told = None, Told(self._echoes.audible())
             supply = await self._ask(fill, fill.part)
         return supply
@@ -279,16 +280,20 @@ class Dock:
         end = supply.end if supply.end is not None else supply.length
         # A part that is passed on alone is a body of its own, which begins at its first byte.
         shift = position if fill.span is None else 0
+        verifier = Verifier(supply.head.fields if supply.end is None and fill.request.method == "GET" else ())
         while True:
             try:
-                async for chunk in _skip(supply.chunks, position - supply.offset):
+                async for chunk in skip(supply.chunks, position - supply.offset):
                     await self._write(fill, body, position - shift, chunk)
                     position += len(chunk)
+                    verifier.update(chunk)
                 if end is not None and position != end:
                     raise PeerError("the body ended early") if supply.source == "peer" else UpstreamError("the body ended early")
+                if not verifier.fits():
+                    raise UpstreamError("the body does not fit its digest")
                 return supply
             except PeerError as error:
-                await _close(supply)
+                await close(supply)
                 supply = await self._go_on(fill, body, position, end, error)
 
     async def _write(self, fill: Fill, body: Body, position: int, chunk: bytes) -> None:
@@ -321,7 +326,7 @@ class Dock:
         supply = await self._ask(fill, Part(rest, validator))
         is_same = strong_validator(supply.head) == validator and supply.head.status == 200 and supply.offset <= position
         if not is_same or (supply.length is not None and body.length is not None and body.is_kept and supply.length != body.length):
-            await _close(supply)
+            await close(supply)
             raise BrokenBody(f"{error}, and the next supplier has another version")
         return supply
 
@@ -376,38 +381,3 @@ def _is_of(supply: Supply, entry: Entry) -> bool:
     stored = entry.stored
     is_same_variant = stored is not None and supply.stored is not None and stored.selecting == supply.stored.selecting
     return is_same_variant and entry.body.length == supply.length and may_combine(entry.head, supply.head)
-
-
-async def _skip(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]:
-    """The chunks without their first `count` bytes."""
-    async for chunk in chunks:
-        if count >= len(chunk):
-            count -= len(chunk)
-            continue
-        yield chunk[count:] if count else chunk
-        count = 0
-
-
-async def _close(supply: Supply) -> None:
-    await supply.chunks.aclose()  # type: ignore[attr-defined]
-    await supply.close()
-
-
-class FollowingReader:
-    """A reader that tells the dock when it leaves, so that nobody fills for nobody."""
-
-    __slots__ = ("_body", "_dock", "_reader")
-
-    def __init__(self, dock: Dock, body: Body, reader: Reader) -> None:
-        self._dock, self._body, self._reader = dock, body, reader
-
-    @property
-    def position(self) -> int:
-        return self._reader.position
-
-    async def next(self) -> bytes:
-        return await self._reader.next()
-
-    def close(self) -> None:
-        self._reader.close()
-        self._dock.reader_left(self._body)

@@ -105,11 +105,12 @@ class Node:
 
     def adopt(self, settings: Settings) -> None:
         """Settings that changed while the node runs: the upstream, what counts as small, the caching rules."""
+        is_asked_otherwise = (settings.upstream, settings.follows_redirects) != (self.upstream_url, self.settings.follows_redirects)
         self.settings = settings
         self._ignored_query = frozenset(settings.ignored_query)
         self.cache.policy = policy_of(settings)
         self.shelf.set_small(settings.small_bytes)
-        if settings.upstream != self.upstream_url:
+        if is_asked_otherwise:
             self.set_upstream(settings.upstream)
 
     async def purge(self, purge: Purge) -> int:
@@ -143,7 +144,13 @@ class Node:
         self.upstream = None
         if url is not None:
             self.upstream = Upstream(url, self._upstream_door, self.clock.wall)
-            supplier = UpstreamSupplier(self.upstream, node_id=self.id, counters=self.counters, policy=lambda: self.cache.policy)
+            supplier = UpstreamSupplier(
+                self.upstream,
+                node_id=self.id,
+                counters=self.counters,
+                policy=lambda: self.cache.policy,
+                follows_redirects=self.settings.follows_redirects,
+            )
         self.cache.connect(supplier, self._peers)
 
     async def start(self) -> None:

@@ -11,10 +11,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 
-from minicdn.core.conditional import strip_conditionals, strong_validator, validation_fields
+from minicdn.core.conditional import is_strong, strip_conditionals, validation_fields
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_wire, rebase, storable
-from minicdn.core.headers import end_to_end, without
+from minicdn.core.headers import end_to_end, first, has_any, without
 from minicdn.core.message import Fields, Head, Request
 from minicdn.core.partial import part_fields, span_of, whole_head
 from minicdn.core.target import parse_target, split_absolute
@@ -28,6 +28,7 @@ from minicdn.wire.peers import PeerAnswer, PeerClient
 from minicdn.wire.upstream import Upstream, UpstreamAnswer
 
 NOT_PASSED = frozenset((b"host", b"expect"))
+ORIGINS_CONDITIONS = frozenset((b"if-match", b"if-unmodified-since"))
 NOT_FILLED_WITH = frozenset((b"range", b"content-length"))
 
 
@@ -70,8 +71,10 @@ class Part:
 
 
 def held_tag(stored: Stored | None) -> bytes | None:
-    """What tells one body of a key from another, for a copy's validation. A weak tag does not: its octets may differ."""
-    return strong_validator(stored.head) if stored is not None else None
+    """What tells one body of a key from another, for a copy's validation: a strong entity tag. The octets may differ under
+    a weak one, and in practice under a date."""
+    etag = first(stored.head.fields, b"etag") if stored is not None else None
+    return etag if etag is not None and is_strong(etag) else None
 
 
 def full_key(request: Request) -> str:
@@ -102,11 +105,14 @@ def _part_head(head: Head, answer: FetchAnswer) -> Head | None:
 
 
 class UpstreamSupplier:
-    def __init__(self, upstream: Upstream, *, node_id: str, counters: Counters, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self, upstream: Upstream, *, node_id: str, counters: Counters, policy: Callable[[], Policy], follows_redirects: bool = False
+    ) -> None:
         self._upstream = upstream
         self._node_id = node_id
         self._counters = counters
         self._policy = policy
+        self._follows_redirects = follows_redirects
 
     async def ask(self, request: Request, held: Entry | None, part: Part | None = None) -> Supply:
         """Raises UpstreamError."""
@@ -118,7 +124,7 @@ class UpstreamSupplier:
             fields += validation_fields(held.stored.head)
         self._counters.add("upstream_requests_count")
         try:
-            answer = await self._upstream.send(request.method, full_key(request), fields)
+            answer = await self._upstream.send(request.method, full_key(request), fields, follows=self._follows_redirects)
         except UpstreamError:
             self._counters.add("upstream_errors_count")
             raise
@@ -169,6 +175,12 @@ class UpstreamSupplier:
             raise
 
 
+def _force_of(request: Request) -> list[tuple[bytes, bytes]]:
+    """A precondition of the origin's (If-Match) that fails must be failed by what the upstream has now (RFC 9111 §4.3.2): the owner
+    has to ask it."""
+    return [(b"cache-control", b"no-cache")] if has_any(request.fields, ORIGINS_CONDITIONS) else []
+
+
 def _range_of_partial(request: Request, held: Entry | None) -> bytes | None:
     """Who holds a part only, and is asked for no more, need not be confirmed or sent the whole."""
     return single_range(request) if held is not None and held.body.is_partial else None
@@ -217,7 +229,7 @@ class PeerSupplier:
             method=request.method,
             key=request.key,
             target=None if (full := full_key(request)) == request.key else full,
-            fields=add_via(forwarded_fields(request.fields), self._name),
+            fields=add_via([*forwarded_fields(request.fields), *_force_of(request)], self._name),
             wants_fresh=wants_fresh,
             held=held_tag(held.stored) if held is not None else None,
             range=part.range if part is not None else _range_of_partial(request, held),

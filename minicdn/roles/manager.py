@@ -286,6 +286,7 @@ def _shared(settings: Settings) -> SharedSettings:
         log=settings.log is not None,
         renew_seconds=settings.renew_seconds,
         window_seconds=settings.window_seconds,
+        follows_redirects=settings.follows_redirects,
         ignored_query=settings.ignored_query,
         default_ttls=settings.default_ttls,
     )

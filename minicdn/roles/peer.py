@@ -101,6 +101,7 @@ class Peer(Role):
             negative_seconds=shared.negative_seconds,
             heuristic=shared.heuristic,
             obey_request_directives=shared.obey_request_directives,
+            follows_redirects=shared.follows_redirects,
             ignored_query=shared.ignored_query,
             default_ttls=shared.default_ttls,
         )

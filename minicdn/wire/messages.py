@@ -49,6 +49,7 @@ class SharedSettings:
     log: bool
     renew_seconds: float
     window_seconds: float
+    follows_redirects: bool = False
     ignored_query: tuple[str, ...] = ()
     default_ttls: tuple[tuple[str, float], ...] = ()
 
@@ -69,6 +70,7 @@ class SharedSettings:
             log=take.flag("log"),
             renew_seconds=take.number("renew_seconds", low=0.001),
             window_seconds=take.number("window_seconds", low=0.001),
+            follows_redirects=take.flag("follows_redirects", default=False),
             ignored_query=tuple(Taker({"name": name}).text("name", length_max=256) for name in take.items("ignored_query", default=())),
             default_ttls=tuple(_lifetime(item) for item in take.items("default_ttls", default=())),
         )

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
+from urllib.parse import urljoin
 
-from minicdn.core.headers import end_to_end, first, has
+import httpx
+
+from minicdn.core.headers import end_to_end, first, has, without
 from minicdn.core.message import Fields, Head
-from minicdn.errors import UpstreamError
+from minicdn.core.target import parse_target, split_absolute
+from minicdn.errors import ClientError, UpstreamError
 from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, TimedOut, host_field, parse_base
 
 BODILESS = (204, 304)
+REDIRECTS = (301, 302, 303, 307, 308)
+FOLLOWED_MAX = 5
+CREDENTIALS = frozenset((b"authorization", b"cookie"))
+"""Not for another host's eyes."""
 
 
 @dataclass(slots=True)
@@ -44,22 +52,54 @@ class Upstream:
         self._door = door
         self._wall = wall
         self._base = parse_base(url)
-        self._host = host_field(self._base)
         self._prefix = url.split("://", 1)[1].partition("/")[2].rstrip("/").encode()
         self._prefix = b"/" + self._prefix if self._prefix else b""
 
-    async def send(self, method: str, key: str, fields: Fields, content: AsyncIterable[bytes] | None = None) -> UpstreamAnswer:
-        """fields: end-to-end ones; Host is set here. Raises UpstreamError."""
-        lines = [(b"Host", self._host), *((name, value) for name, value in fields if name != b"host")]
+    async def send(
+        self, method: str, key: str, fields: Fields, content: AsyncIterable[bytes] | None = None, *, follows: bool = False
+    ) -> UpstreamAnswer:
+        """fields: end-to-end ones; Host is set here. follows: GET and HEAD go after redirects, FOLLOWED_MAX of them, to wherever the
+        upstream points. Raises UpstreamError."""
+        lines = [(name, value) for name, value in fields if name != b"host"]
         if content is not None and not has(fields, b"content-length"):
             lines.append((b"Transfer-Encoding", b"chunked"))
         request_at = self._wall()
-        try:
-            exchange = await self._door.send(method, self._base, self._prefix + key.encode("ascii"), lines, content)
-        except ExchangeError as error:
-            raise UpstreamError(f"the upstream {self.url} can't be asked: {error}", timed_out=isinstance(error, TimedOut)) from error
+        base, target = self._base, self._prefix + key.encode("ascii")
+        exchange = await self._exchange(method, base, target, lines, content)
+        for _ in range(FOLLOWED_MAX if follows and method in ("GET", "HEAD") else 0):
+            there = _redirected(exchange, base, target)
+            if there is None:
+                break
+            await exchange.close()
+            if there[0].netloc != base.netloc:
+                lines = without(lines, CREDENTIALS)
+            base, target = there
+            exchange = await self._exchange(method, base, target, lines, None)
         head = Head(exchange.status, tuple(end_to_end(exchange.fields)))
         return UpstreamAnswer(head, _length(method, exchange), request_at, self._wall(), exchange)
+
+    async def _exchange(
+        self, method: str, base: httpx.URL, target: bytes, lines: list[tuple[bytes, bytes]], content: AsyncIterable[bytes] | None
+    ) -> Exchange:
+        try:
+            return await self._door.send(method, base, target, [(b"Host", host_field(base)), *lines], content)
+        except ExchangeError as error:
+            raise UpstreamError(f"the upstream {self.url} can't be asked: {error}", timed_out=isinstance(error, TimedOut)) from error
+
+
+def _redirected(exchange: Exchange, base: httpx.URL, target: bytes) -> tuple[httpx.URL, bytes] | None:
+    """Where a redirect leads: base and target; None where the answer is none that can be followed."""
+    location = first(exchange.fields, b"location")
+    if exchange.status not in REDIRECTS or location is None:
+        return None
+    absolute = urljoin(f"{base.scheme}://{base.netloc.decode()}{target.decode()}", location.decode("latin-1").strip()).partition("#")[0]
+    parts = split_absolute(absolute.encode("latin-1"))
+    if parts is None:
+        return None
+    try:
+        return parse_base(f"{parts[0]}://{parts[1]}"), parse_target(parts[2]).encode("ascii")
+    except (ClientError, httpx.InvalidURL):
+        return None
 
 
 def _length(method: str, exchange: Exchange) -> int | None:

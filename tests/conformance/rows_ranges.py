@@ -210,7 +210,7 @@ PARTIAL = on(
         "parts-of-different-versions", "combined", "RFC 9111 §3.4",
         ask("Range: bytes=0-4", up=_fragment(0, 5), sees=sees(status=206, body="01234")),
         ask("Range: bytes=5-9",
-            up=up(MINUTE, 'ETag: "b"', body="abcdefghij", asked=("Range: bytes=5-9", 'If-Range: "a"')),
+            up=up(MINUTE, 'ETag: "b"', body="abcdefghij", asked=("Range: bytes=5-", 'If-Range: "a"')),
             sees=sees('ETag: "b"', "Content-Range: bytes 5-9/10", status=206, body="fghij")),
         ask(sees=sees('ETag: "b"', body="abcdefghij")),
     ),
@@ -252,12 +252,6 @@ PARTIAL = on(
         "a-206-is-no-answer-to-the-whole", "stored", "RFC 9111 §3.3",
         ask("Range: bytes=2-4", up=up(MINUTE, "Content-Range: bytes 2-4/10", status=206, body="234"), sees=sees(status=206, body="234")),
         ask(up=up(*STRONG, body=TEN)),
-    ),
-    row(
-        "break-off-leaves-a-part", "completed", "RFC 9111 §3.3",
-        ask(up=up(*STRONG, body=TEN, cut=5), sees=sees(cut=True)),
-        ask(up=_fragment(5, 10, asked=("Range: bytes=5-", 'If-Range: "a"')), sees=sees(body=TEN)),
-        xfail="what came before an upstream broke off is thrown away",
     ),
     row(
         "206-nobody-asked-for", "stored", "RFC 9110 §15.3.7",

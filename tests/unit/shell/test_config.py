@@ -63,6 +63,8 @@ def test_every_option_can_be_given_in_all_three_places(option, tmp_path: Path) -
     needed.pop(option.name, None)
     if option.name in ("renew", "upstream-timeout"):
         text, toml = "1s", "1"
+    if option.default(role) is False:
+        text, toml = "on", "true"
     file = read_file(written(tmp_path, f"[{role}]\n{option.name} = {toml}"))
     needed = {name: value for name, value in needed.items() if role in next(o.roles for o in OPTIONS if o.name == name)}
     by_flag = getattr(resolve(role, {**needed, option.name: text}, {}, {}).settings, option.setting)

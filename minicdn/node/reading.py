@@ -1,0 +1,44 @@
+"""Reading along with a fill, and what a fill does with the bytes that a supplier sends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+from minicdn.node.suppliers import Supply
+from minicdn.store.body import Body
+from minicdn.store.reader import Reader
+
+
+async def skip(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]:
+    """The chunks without their first `count` bytes."""
+    async for chunk in chunks:
+        if count >= len(chunk):
+            count -= len(chunk)
+            continue
+        yield chunk[count:] if count else chunk
+        count = 0
+
+
+async def close(supply: Supply) -> None:
+    await supply.chunks.aclose()  # type: ignore[attr-defined]
+    await supply.close()
+
+
+class FollowingReader:
+    """A reader that tells the dock when it leaves, so that nobody fills for nobody."""
+
+    __slots__ = ("_body", "_on_left", "_reader")
+
+    def __init__(self, body: Body, reader: Reader, on_left: Callable[[Body], None]) -> None:
+        self._body, self._reader, self._on_left = body, reader, on_left
+
+    @property
+    def position(self) -> int:
+        return self._reader.position
+
+    async def next(self) -> bytes:
+        return await self._reader.next()
+
+    def close(self) -> None:
+        self._reader.close()
+        self._on_left(self._body)
