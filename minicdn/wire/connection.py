@@ -164,18 +164,19 @@ class ClientConnection(asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> bool:
+        if self._ends_with_connection and self._error is None:
+            self._is_whole = True
         self._end("the connection was closed")
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Without eof_received before it: reset, closed on this side, or cut inside TLS (RFC 9112 §9.8; asyncio's own loop can't tell)."""
         self._is_lost = True
         self._can_write.set()
-        self._end(f"the connection was lost: {error}" if error is not None else "the connection was closed", is_clean=error is None)
+        self._end(f"the connection was lost: {error}" if error is not None else "the connection was closed")
 
-    def _end(self, reason: str, *, is_clean: bool = True) -> None:
-        if self._ends_with_connection and self._has_head and is_clean and self._error is None:
-            self._is_whole = True
-        elif not self._is_whole:
+    def _end(self, reason: str) -> None:
+        if not self._is_whole:
             self._error = self._error or (reason if not self._has_head else f"{reason} before the end of the body")
         self._keeps_alive = False
         self._wake()

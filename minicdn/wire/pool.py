@@ -1,0 +1,142 @@
+"""Connections, kept for the next exchange. At most `connections_max` are open: those in use, being made, or idle, to all sites together."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+
+import certifi
+import httpx
+
+from minicdn.wire.connection import ClientConnection
+
+Site = tuple[str, str, int]
+"""Scheme, host, port."""
+_Idle = deque[tuple[ClientConnection, asyncio.TimerHandle]]
+
+
+class Pool:
+    """take(), one exchange, give_back(): always, however it ended."""
+
+    def __init__(self, connections_max: int, keepalive_seconds: float) -> None:
+        self._connections_max = connections_max
+        self._free = asyncio.Semaphore(connections_max)
+        self._keepalive_seconds = keepalive_seconds
+        self._idle: dict[Site, _Idle] = {}
+        self._idle_count = 0
+        self._taken: set[ClientConnection] = set()
+        self._context: ssl.SSLContext | None = None
+        self._is_closed = False
+
+    async def take(self, site: Site, waits: dict[str, float], *, is_new: bool = False) -> ClientConnection:
+        """An idle connection, else (or with is_new) a new one. Raises httpx's errors."""
+        try:
+            async with asyncio.timeout(waits["pool"]):
+                await self._free.acquire()
+        except TimeoutError:
+            raise httpx.PoolTimeout("no connection became free") from None
+        try:
+            connection = None if is_new else self._take_idle(site)
+            if connection is None:
+                connection = await self._connect(site, waits["connect"])
+        except BaseException:
+            self._free.release()
+            raise
+        self._taken.add(connection)
+        return connection
+
+    def give_back(self, site: Site, connection: ClientConnection) -> None:
+        """After an exchange. Idempotent."""
+        if connection not in self._taken:
+            return
+        self._taken.discard(connection)
+        self._free.release()
+        if not connection.is_reusable or self._is_closed:
+            connection.close()
+            return
+        timer = asyncio.get_running_loop().call_later(self._keepalive_seconds, self._close_oldest, site)
+        self._idle.setdefault(site, deque()).append((connection, timer))
+        self._idle_count += 1
+
+    def close(self) -> None:
+        """Ends what is under way, too."""
+        self._is_closed = True
+        for site in list(self._idle):
+            while site in self._idle:
+                self._close_oldest(site)
+        for connection in self._taken:
+            connection.close()
+
+    def statistics(self) -> dict[str, int]:
+        """How many connections are in use, and how many are idle."""
+        return {"taken_count": len(self._taken), "idle_count": self._idle_count}
+
+    def _take_idle(self, site: Site) -> ClientConnection | None:
+        """The one that was used last: the others may then grow old."""
+        while idle := self._idle.get(site):
+            connection, timer = idle.pop()
+            self._forget(site, idle, timer)
+            if connection.is_open:
+                return connection
+        return None
+
+    def _close_oldest(self, site: Site) -> None:
+        """Those of a site become idle in the order in which they stand, and so does their time end."""
+        idle = self._idle[site]
+        connection, timer = idle.popleft()
+        self._forget(site, idle, timer)
+        connection.close()
+
+    def _forget(self, site: Site, idle: _Idle, timer: asyncio.TimerHandle) -> None:
+        timer.cancel()
+        self._idle_count -= 1
+        if not idle:
+            del self._idle[site]
+
+    async def _connect(self, site: Site, connect_seconds: float) -> ClientConnection:
+        if self._is_closed:
+            raise httpx.ConnectError("this node is stopping")
+        while self._idle and len(self._taken) + self._idle_count >= self._connections_max:
+            self._close_oldest(next(iter(self._idle)))
+        try:
+            async with asyncio.timeout(connect_seconds):
+                connection = await self._open(*site)
+        except TimeoutError:
+            raise httpx.ConnectTimeout(f"no connection within {connect_seconds:g} s") from None
+        except (OSError, UnicodeError) as error:
+            raise httpx.ConnectError(_in_words(error)) from error
+        if self._is_closed:
+            connection.close()
+            raise httpx.ConnectError("this node is stopping")
+        return connection
+
+    async def _open(self, scheme: str, host: str, port: int) -> ClientConnection:
+        if scheme == "https" and self._context is None:
+            self._context = _trusting()
+        context = self._context if scheme == "https" else None
+        _, connection = await asyncio.get_running_loop().create_connection(ClientConnection, host, port, ssl=context)
+        return connection
+
+
+def _in_words(error: OSError | UnicodeError) -> str:
+    """One line, for whoever has to do something about it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not to be trusted: {error.verify_message.rstrip('.')}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS connection: {(error.reason or str(error)).replace('_', ' ').lower()}"
+    if isinstance(error, UnicodeError):
+        return "that is no host name"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _trusting() -> ssl.SSLContext:
+    """The system's certificate authorities; where it has none to show, certifi's."""
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if not context.get_ca_certs() and not (paths.capath or paths.cafile):
+        context.load_verify_locations(certifi.where())
+    context.set_alpn_protocols(["http/1.1"])
+    return context
