@@ -12,7 +12,7 @@ import pytest
 from tests.conformance.kit_stage import Stage
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def stage_of_nodes() -> Iterator[Stage]:
     folder = Path(tempfile.mkdtemp(prefix="minicdn-rows-"))
     with Stage(folder).open() as stage:
