@@ -85,10 +85,11 @@ class Dock:
         fill.task.add_done_callback(lambda _: self._ended(fill))
         return fill
 
-    def tell(self, purge: Purge) -> None:
+    def tell(self, purge: Purge, echoes: bool) -> None:
         """A purge has begun: what fills without a head may yet receive is out of date already, and who asks from now on must not join
-        them."""
-        self._echoes.add(purge)
+        them. echoes: other nodes may not know of it yet."""
+        if echoes:
+            self._echoes.add(purge)
         for fill in self._fills:
             if not fill.outcome.done() and purge.may_match(fill.request.key):
                 fill.told.add(purge)

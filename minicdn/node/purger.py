@@ -72,14 +72,15 @@ class Sweep:
 
 
 class Purger:
-    """tell: how fills learn of a purge. stored_for: what a key is answered with, where that may be stored under another one."""
+    """tell: how fills learn of a purge, and whether it echoes. stored_for: what a key is answered with, which may be stored under
+    another one."""
 
     def __init__(
         self,
         shelf: Shelf,
         clock: Clock,
         counters: Counters,
-        tell: Callable[[Purge], None],
+        tell: Callable[[Purge, bool], None],
         stored_for: Callable[[str], list[Entry]] | None = None,
     ) -> None:
         self._shelf = shelf
@@ -106,13 +107,13 @@ class Purger:
 
     # What others ask
 
-    def begin(self, purge: Purge, token: str = "") -> Sweep:
+    def begin(self, purge: Purge, token: str = "", *, echoes: bool = True) -> Sweep:
         """From now on nothing that matches is fresh here (or there at all, where the purge is hard). token: its name, if it may come
-        again: the second time costs nothing."""
+        again: the second time costs nothing. echoes: other nodes may not know of it yet (told.py)."""
         if token and (known := self._tokens.get(token)) is not None:
             return known
         self._counters.add("purges_count")
-        sweep = self._add(purge)
+        sweep = self._add(purge, echoes)
         if token:
             self._tokens[token] = sweep
             if len(self._tokens) > TOKENS_MAX:
@@ -120,14 +121,15 @@ class Purger:
         return sweep
 
     def catch_up(self, missed: Iterable[JournalEntry] | None, mark: Mark) -> None:
-        """What the manager says was missed, up to its mark; None: nobody knows what, so everything is stale."""
+        """What the manager says was missed, up to its mark; None: nobody knows what, so everything is stale. Nothing of it echoes:
+        whoever is behind shows it by the mark."""
         if missed is None:
             if self.has_entries:
-                self.begin(EVERYTHING)
+                self.begin(EVERYTHING, echoes=False)
             else:
-                self._tell(EVERYTHING)
+                self._tell(EVERYTHING, False)
         for entry in missed or ():
-            self.begin(entry.purge, entry.token)
+            self.begin(entry.purge, entry.token, echoes=False)
         self.is_unsure = False
         self._set_mark(mark)
 
@@ -173,8 +175,8 @@ class Purger:
 
     # Inside
 
-    def _add(self, purge: Purge) -> Sweep:
-        self._tell(purge)
+    def _add(self, purge: Purge, echoes: bool) -> Sweep:
+        self._tell(purge, echoes)
         sweep = Sweep(purge, self._clock.wall())
         for key in purge.paths:
             for entry in list(self._stored_for(key)):

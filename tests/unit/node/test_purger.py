@@ -30,8 +30,8 @@ class Desk:
         self.clock = FakeClock()
         self.counters = Counters()
         self.shelf = make_shelf(folder)
-        self.told: list[Purge] = []
-        self.purger = Purger(self.shelf, self.clock, self.counters, self.told.append)
+        self.told: list[tuple[Purge, bool]] = []
+        self.purger = Purger(self.shelf, self.clock, self.counters, lambda *told: self.told.append(told))
 
     def put(self, key: str, *tags: str, later: float = -1.0, length: int = len(BODY)) -> Entry:
         entry = begin(self.shelf, key, length, response_at=self.clock.wall() + later)
@@ -177,7 +177,7 @@ async def test_who_has_nothing_has_missed_nothing() -> None:
     desk = Desk()
     desk.purger.catch_up(None, Mark("j", 3))
     assert desk.counters.get("purges_count") == 0
-    assert desk.told == [EVERYTHING], "but what is on its way is from before"
+    assert desk.told == [(EVERYTHING, False)], "but what is on its way is from before"
 
 
 @on_loop

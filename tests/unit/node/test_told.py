@@ -199,6 +199,14 @@ async def test_a_copy_from_a_peer_soon_after_a_purge_is_stale_and_later_fresh() 
 
 
 @on_loop
+async def test_what_was_caught_up_with_does_not_echo() -> None:
+    scene = Scene(owner=False)
+    scene.node.purger.catch_up(None, Mark("j", 1))
+    await scene.ask()
+    assert scene.is_fresh, "an owner that is behind sees it by our mark, and validates"
+
+
+@on_loop
 async def test_what_the_upstream_gives_after_a_purge_is_fresh_at_once() -> None:
     scene = Scene()
     await scene.node.purge(PURGE)
