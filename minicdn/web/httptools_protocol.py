@@ -1,128 +1,167 @@
-"""The httptools protocol (see protocol.py for why)."""
+"""The httptools protocol (see protocol.py for why): one request after the other, and the waits of a connection.
+
+A connection waits for a request (the keep-alive time), for the rest of a head (HEAD_SECONDS), for the rest of a body, and for the client to
+take what it was sent. Each of these ends. One timer looks after them, and after nothing that is under way in good order: to set a timer
+for each request would cost more than the request does in the express lane.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Any
 
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from minicdn.core.headers import first
-from minicdn.web.protocol import HEAD_BYTES_MAX, UNENDING, Connection, ascii_target, decoded, path_of, response_head
+from minicdn.web.answering import Answering
+from minicdn.web.inflow import Inflow, Refusal
+from minicdn.web.protocol import Connection, decoded, path_of, response_head
 
-BODILESS = (204, 304)
-TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
-PARSED_METHODS = frozenset(
-    b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PURGE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND UNBIND "
-    b"ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE MKCALENDAR LINK UNLINK SOURCE".split()
-)
-"""Methods that httptools' parser knows."""
-
-
-class HeadRefused(Exception):
-    """Raised inside the parser's callbacks, to stop it."""
+HEAD_SECONDS = 30.0
+"""A head that is not whole after this time is answered 408."""
+EARLY_BYTES_MAX = 64 * 1024
+"""Of requests that come while one is being answered; then the client has to wait, too."""
+UNWANTED_BYTES_MAX = 1024 * 1024
+"""Of a body that is still coming when all is said; a longer one costs the connection."""
+LOOKS_MAX = 4
+"""A connection that has stood still for so many keep-alive times has nobody behind it."""
 
 
 class ContentProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection. head_seconds: see HEAD_SECONDS."""
 
-    _head_bytes = 0
-    _used_at = 0.0
-    _method: bytes | None = None
-    _raw_target: bytes | None = None
-    _is_in_head = True
-    _refusal = (400, "this is no HTTP request that can be understood")
+    head_seconds = HEAD_SECONDS
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._inflow = Inflow()
+        self._early = b""
+        self._used_at = 0.0
+        self._received_at = 0.0
+        self._unwanted_bytes = 0
+        self._unsent_bytes = 0
+        self._looks_count = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    # What the transport tells
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._used_at = self.loop.time()
+        self._timer = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        for timer in (self._timer, self._head_timer):
+            if timer is not None:
+                timer.cancel()
+        self._early = b""
+        super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_in_head:
-            if self._serve_express(data):
-                return
-            if not self._head_bytes:
-                data = self._adapted(data)
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX and self.parser is not None:
-                # Fed once more all the same: what is there may be the end of a head and the start of a long body.
-                self._refusal = (431, f"the request's head is longer than {HEAD_BYTES_MAX} bytes")
-                super().data_received(data)
-                if self._is_in_head and not self.transport.is_closing():
-                    self.send_400_response("")
-                return
-        super().data_received(data)
-
-    def _adapted(self, data: bytes) -> bytes:
-        """A request line as the parser takes it: it knows only registered methods and only ASCII. What it really said is remembered."""
-        method, space, rest = data.partition(b" ")
-        self._method = self._raw_target = None
-        if space and method not in PARSED_METHODS and TOKEN.fullmatch(method):
-            self._method, data = method, b"POST " + rest
-        line_end = data.find(b"\r\n")
-        line = data if line_end < 0 else data[:line_end]
-        if not line.isascii():
-            self._raw_target = line.partition(b" ")[2].rpartition(b" ")[0]
-            data = ascii_target(line) + data[len(line) :]
-        return data
+        if self._inflow.is_between and not self._early and self._serve_express(data):
+            return
+        self._received_at = self.loop.time()
+        if self._early:
+            data, self._early = self._early + data, b""
+        self._feed(data)
 
     def _serve_express(self, data: bytes) -> bool:
         """A request that came whole, on a connection with nothing else under way, may take the express lane."""
         express = getattr(self.app, "express", None)
-        if express is None or self._head_bytes or self.flow.write_paused or self.transport.is_closing():
+        if express is None or self.flow.write_paused or self.transport.is_closing():
             return False
-        if self.cycle is not None and (not self.cycle.response_complete or not self.cycle.keep_alive):
+        if self.cycle is not None and not self.cycle.response_complete:
             return False
         if not express.serve(self.transport, self.client, data):
             return False
         self.server_state.total_requests += 1
         self._used_at = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         return True
 
-    def timeout_keep_alive_handler(self) -> None:
-        """The lane leaves the timer alone and notes the time: cheaper than a new timer for each request."""
-        idle_until = self._used_at + self.timeout_keep_alive
-        if idle_until > self.loop.time() + 0.001:
-            self.timeout_keep_alive_task = self.loop.call_at(idle_until, self.timeout_keep_alive_handler)
-        else:
-            super().timeout_keep_alive_handler()
+    def _feed(self, data: bytes) -> None:
+        try:
+            while data and not self.transport.is_closing():
+                if self._inflow.is_between:
+                    data = self._begin(data)
+                    if not data:
+                        break
+                size = self._inflow.piece_bytes(data)
+                data = self._parse(data[:size]) + data[size:]
+        except Refusal as refusal:
+            self._refuse(refusal)
+        self._watch_head()
+
+    def _begin(self, data: bytes) -> bytes:
+        """The next request's turn comes when the one before it is answered, and its first line is there."""
+        if self._is_answering:
+            self._early = data
+            if len(data) > EARLY_BYTES_MAX:
+                self.flow.pause_reading()
+            return b""
+        found = self._inflow.begin(data)
+        if not found:
+            self._early = data.lstrip(b"\r\n")
+        return found
+
+    def _parse(self, data: bytes) -> bytes:
+        """Returns what the parser left over. Raises Refusal."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return data[upgrade.args[0] :]  # to no other protocol: RFC 9110 §7.8 lets a server ignore it
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            raise cause if isinstance(cause, Refusal) else Refusal(400, "this is no HTTP request that can be understood") from None
+        return b""
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Nobody knows where the next request would begin, so the connection ends; after the answer that is under way, if that is whole."""
+        is_busy = self._is_answering
+        if is_busy and not refusal.text:
+            return
+        if is_busy and self.cycle.response_started:  # another answer in the middle of this one would be read as its body
+            Connection(self.transport, self.cycle).cut()
+            return
+        if is_busy:
+            self.cycle.disconnect()  # type: ignore[attr-defined]
+        if refusal.text:
+            text = refusal.text.encode() + b"\n"
+            fields = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text)))
+            self.transport.write(response_head(refusal.status, fields, keeps_alive=False) + text)
+        self.transport.close()
+
+    # What the parser tells
+
+    def on_message_begin(self) -> None:
+        if self._inflow.is_between:
+            # Behind chunks, the parser went on to the next request by itself. The client will see the connection end, and ask again.
+            self.cycle.keep_alive = False
+            raise Refusal(400, "")
+        super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._check_head(len(url))
+        self._inflow.count_field(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._check_head(len(name) + len(value))
-        super().on_header(name, value.rstrip(b" \t"))
-
-    def on_message_begin(self) -> None:
-        self._field_bytes = 0
-        super().on_message_begin()
-
-    def _check_head(self, more: int) -> None:
-        self._field_bytes += more
-        if self._field_bytes > HEAD_BYTES_MAX:
-            self._refusal = (431, f"the request's head is longer than {HEAD_BYTES_MAX} bytes")
-            raise HeadRefused
+        self._inflow.count_field(len(name) + len(value))
+        if self._inflow.is_in_head:  # what follows the last chunk is no part of the head (RFC 9110 §6.5.1)
+            super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         coding = first(self.headers, b"transfer-encoding")
         if coding is not None and coding.lower() != b"chunked":
-            self._refusal = (501, "the only transfer coding that is understood is chunked")
-            raise HeadRefused
-        self._is_in_head = False
-        self._head_bytes = 0
-        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+            raise Refusal(501, "the only transfer coding that is understood is chunked")
+        inflow, scope = self._inflow, self.scope
+        inflow.end_head(first(self.headers, b"content-length"), is_chunked=coding is not None)
         version = self.parser.get_http_version()
-        target = self.url
-        scope["minicdn.target"] = self._raw_target or target
-        scope["method"] = (self._method or self.parser.get_method()).decode("ascii")
-        self._method = self._raw_target = None
-        scope["http_version"] = version
-        scope["raw_path"], scope["query_string"] = path_of(target)
-        scope["path"] = decoded(scope["raw_path"])
-        previous = self.cycle
+        self._describe(scope, version)  # type: ignore[arg-type]
+        self._unwanted_bytes = 0
         cycle = self.cycle = ContentCycle(
-            scope=self.scope,
+            scope=scope,
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -130,109 +169,95 @@ class ContentProtocol(HttpToolsProtocol):
             access_log=False,
             default_headers=[],
             message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            expect_100_continue=self.expect_100_continue and version == "1.1",
+            keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
-        scope["minicdn.connection"] = Connection(self.transport, cycle)
-        if previous is None or previous.response_complete:
-            self._start_asgi_task(cycle, self.app)
-        else:  # pipelined: its turn comes when the one before it is answered
+        scope["minicdn.connection"] = Connection(self.transport, cycle)  # type: ignore[typeddict-unknown-key]
+        self._start_asgi_task(cycle, self.app)
+
+    def _describe(self, scope: dict[str, Any], version: str) -> None:
+        target = self.url
+        scope["minicdn.target"] = self._inflow.target or target
+        scope["method"] = (self._inflow.method or self.parser.get_method()).decode("ascii")
+        scope["http_version"] = version
+        scope["raw_path"], scope["query_string"] = path_of(target)
+        scope["path"] = decoded(scope["raw_path"])
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if cycle.response_complete:
+            self._unwanted_bytes += len(body)
+            if self._unwanted_bytes > UNWANTED_BYTES_MAX:
+                self.transport.close()
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        self._is_in_head = True
-        super().on_message_complete()
+        self._inflow.end()
+        self._used_at = self._received_at
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what could not be parsed, and close: nobody knows where the next request would begin."""
-        status, reason = self._refusal
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.close()  # an answer is under way: another one in its middle would be read as its body
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
             return
-        text = reason.encode() + b"\n"
-        fields = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text)))
-        self.transport.write(response_head(status, fields, keeps_alive=False) + text)
-        self.transport.close()
+        self._used_at = self.loop.time()
+        self.flow.resume_reading()
+        if self._early:
+            early, self._early = self._early, b""
+            self._feed(early)
 
+    # Waits
 
-class ContentCycle(RequestResponseCycle):
-    """One request and its response."""
+    def _watch_head(self) -> None:
+        is_waiting = self._inflow.is_in_head or (bool(self._early) and not self._is_answering)
+        if is_waiting and self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_seconds, self._end_head_wait)
+        elif not is_waiting and self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
-    _held_head: bytes | None = None
+    def _end_head_wait(self) -> None:
+        if not self.transport.is_closing():
+            self._refuse(Refusal(408, "the request's head took too long"))
 
-    async def send(self, message: Any) -> None:
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
-        if message["type"] == "http.response.start":
-            self._start(message)
-        else:
-            self._send_body(message.get("body", b""), is_last=not message.get("more_body", False))
-
-    def _start(self, message: Any) -> None:
-        if self.response_started:
-            raise RuntimeError("a second response to one request")
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        status = message["status"]
-        fields = message.get("headers", ())
-        self._settle_framing(status, fields)
-        head = response_head(status, fields, is_chunked=bool(self.chunked_encoding), keeps_alive=self.keep_alive)
-        if message.get("minicdn.is_followed"):
-            self._held_head = head
-        else:
-            self.transport.write(head)
-
-    def _settle_framing(self, status: int, fields: Any) -> None:
-        """How the client will know the end of the body (RFC 9112 §6.3), in the terms of uvicorn's cycle."""
-        length = first(fields, b"content-length")
-        self.chunked_encoding = False
-        self.expected_content_length = int(length) if length is not None else 0
-        if b"close" in (first(fields, b"connection") or b"").lower():
-            self.keep_alive = False
-        if self.scope["method"] == "HEAD" or status in BODILESS or status < 200:
-            self.expected_content_length = 0
-        elif length is None and self.scope["http_version"] == "1.0":
-            self.expected_content_length = UNENDING
-            self.keep_alive = False
-        elif length is None:
-            self.chunked_encoding = True
-
-    def _send_body(self, body: bytes, *, is_last: bool) -> None:
-        if self.response_complete or not self.response_started:
-            raise RuntimeError("a body without a response")
-        if self.scope["method"] == "HEAD":
-            body = b""
-        if self._held_head is not None and self.chunked_encoding:
-            self.transport.write(self._held_head)
-            self._held_head = None
-        if self._held_head is not None:
-            self.transport.write(self._held_head + body if len(body) < 65536 else self._held_head)
-            self._held_head = None
-            if len(body) >= 65536:
-                self.transport.write(body)
-        elif self.chunked_encoding:
-            parts = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
-            if is_last:
-                parts.append(b"0\r\n\r\n")
-            self.transport.write(b"".join(parts))
-        elif body:
-            self.transport.write(body)
-        if not self.chunked_encoding:
-            self.expected_content_length -= len(body)
-            if self.expected_content_length < 0:
-                raise RuntimeError("a body longer than its Content-Length")
-        if is_last:
-            self._end()
-
-    def _end(self) -> None:
-        if 0 < self.expected_content_length < UNENDING // 2:
-            raise RuntimeError("a body shorter than its Content-Length")
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
+    def _look(self) -> None:
+        """Each keep-alive time: an idle connection is closed, and one that has stood still for too long is cut."""
+        now, seconds = self.loop.time(), self.timeout_keep_alive
+        unsent_bytes = self.transport.get_write_buffer_size()
+        is_stuck = bool(unsent_bytes) and unsent_bytes == self._unsent_bytes
+        self._unsent_bytes = unsent_bytes
+        again_at = now + seconds
+        if self.transport.is_closing():
+            self._looks_count = LOOKS_MAX if is_stuck else 0  # all that it waits for is that the client takes the rest
+        elif self._is_in_body:
+            self._looks_count = int((now - self._received_at) / seconds + 0.001)
+        elif self._is_answering:
+            self._looks_count = self._looks_count + 1 if is_stuck else 0
+        elif self._head_timer is None and now >= self._used_at + seconds - 0.001:
             self.transport.close()
-        self.on_response()
+        elif self._head_timer is None:
+            again_at = self._used_at + seconds
+        if self._looks_count >= LOOKS_MAX:
+            self.transport.abort()
+        else:
+            self._timer = self.loop.call_at(again_at, self._look)
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def _is_in_body(self) -> bool:
+        """More of the request must come, and would be read."""
+        return not self._inflow.is_between and not self._inflow.is_in_head and not self.flow.read_paused
+
+
+class ContentCycle(Answering, RequestResponseCycle):
+    """One request and its response: uvicorn's way in, ours out."""

@@ -1,0 +1,147 @@
+"""A response on its way out, in the terms of uvicorn's cycle: its framing, its bytes, and its end if it has no good one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from minicdn.core.headers import first
+from minicdn.web.protocol import UNENDING, Connection, response_head
+
+BODILESS = (204, 304)
+COPIED_BYTES_MAX = 64 * 1024
+"""Head and body up to this size leave in one write; above it a copy costs more than a second write."""
+
+
+class ClientDisconnected(OSError):
+    """To send is of no use. (ASGI wants an OSError here.)"""
+
+
+class Answering:
+    """What ContentCycle adds to uvicorn's RequestResponseCycle."""
+
+    scope: dict[str, Any]
+    transport: Any
+    flow: Any
+    logger: Any
+    message_event: asyncio.Event
+    on_response: Any
+    receive: Any
+    send_500_response: Any
+    keep_alive: bool
+    more_body: bool
+    disconnected: bool
+    response_started: bool
+    response_complete: bool
+    waiting_for_100_continue: bool
+    chunked_encoding: bool | None
+    expected_content_length: int
+
+    _held_head: bytes | None = None
+
+    async def run_asgi(self, app: Any) -> None:
+        try:
+            await app(self.scope, self.receive, self.send)
+            if not self.response_complete and not self.disconnected:
+                self.logger.error("ASGI callable returned without completing response.")
+                await self._give_up()
+        except ClientDisconnected:
+            pass
+        except BaseException as error:
+            self.logger.error("Exception in ASGI application\n", exc_info=error)
+            await self._give_up()
+        finally:
+            self.on_response = lambda: None
+
+    async def _give_up(self) -> None:
+        if self.response_started or self.disconnected:
+            Connection(self.transport, self).cut()
+        else:
+            await self.send_500_response()
+
+    def disconnect(self) -> None:
+        """Nobody waits for this answer any more."""
+        self.disconnected = True
+        self.message_event.set()
+
+    async def send(self, message: Any) -> None:
+        """Raises ClientDisconnected, so that nobody goes on to read and send for one who has left."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            raise ClientDisconnected
+        if message["type"] == "http.response.start":
+            self._start(message)
+        else:
+            self._send_body(message.get("body", b""), is_last=not message.get("more_body", False))
+
+    def _start(self, message: Any) -> None:
+        if self.response_started:
+            raise RuntimeError("a second response to one request")
+        self.response_started = True
+        if self.waiting_for_100_continue and self.more_body:
+            self.keep_alive = False  # will the content come all the same? Only the client knows (RFC 9110 §10.1.1)
+        self.waiting_for_100_continue = False
+        status = message["status"]
+        fields = message.get("headers", ())
+        self._settle_framing(status, fields)
+        head = response_head(status, fields, is_chunked=bool(self.chunked_encoding), keeps_alive=self.keep_alive)
+        if message.get("minicdn.is_followed"):
+            self._held_head = head
+        else:
+            self.transport.write(head)
+
+    def _settle_framing(self, status: int, fields: Any) -> None:
+        """How the client will know the end of the body (RFC 9112 §6.3), in the terms of uvicorn's cycle."""
+        length = first(fields, b"content-length")
+        self.chunked_encoding = False
+        self.expected_content_length = int(length) if length is not None else 0
+        if b"close" in (first(fields, b"connection") or b"").lower():
+            self.keep_alive = False
+        if self.scope["method"] == "HEAD" or status in BODILESS or status < 200:
+            self.expected_content_length = 0
+        elif length is None and self.scope["http_version"] == "1.0":
+            self.expected_content_length = UNENDING
+            self.keep_alive = False
+        elif length is None:
+            self.chunked_encoding = True
+
+    def _send_body(self, body: bytes, *, is_last: bool) -> None:
+        if self.response_complete or not self.response_started:
+            raise RuntimeError("a body without a response")
+        if self.scope["method"] == "HEAD":
+            body = b""
+        if not self.chunked_encoding:
+            self._count_down(len(body), is_last=is_last)
+        head, self._held_head = self._held_head, None
+        if self.chunked_encoding:
+            parts = [head] if head is not None else []
+            if body:
+                parts += (b"%x\r\n" % len(body), body, b"\r\n")
+            if is_last:
+                parts.append(b"0\r\n\r\n")
+            body = b"".join(parts)
+        elif head is not None and len(body) < COPIED_BYTES_MAX:
+            body = head + body
+        elif head is not None:
+            self.transport.write(head)
+        if body:
+            self.transport.write(body)
+        if is_last:
+            self._end()
+
+    def _count_down(self, size: int, *, is_last: bool) -> None:
+        """Before anything is written: what goes beyond its length would be read as the next answer."""
+        left = self.expected_content_length - size
+        if left < 0:
+            raise RuntimeError("a body longer than its Content-Length")
+        if is_last and 0 < left < UNENDING // 2:
+            raise RuntimeError("a body shorter than its Content-Length")
+        self.expected_content_length = left
+
+    def _end(self) -> None:
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
