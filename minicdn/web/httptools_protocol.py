@@ -42,6 +42,7 @@ class ContentProtocol(HttpToolsProtocol):
         self._received_at = 0.0
         self._unwanted_bytes = 0
         self._unsent_bytes = 0
+        self._is_body_only = False
         self._looks_count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
@@ -111,11 +112,21 @@ class ContentProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            return data[upgrade.args[0] :]  # to no other protocol: RFC 9110 §7.8 lets a server ignore it
+            if not self._inflow.is_between:
+                self._begin_body()
+            return data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             cause = error.__context__
             raise cause if isinstance(cause, Refusal) else Refusal(400, "this is no HTTP request that can be understood") from None
         return b""
+
+    def _begin_body(self) -> None:
+        """Of a request for another protocol, which a server may ignore (RFC 9110 §7.8); the parser believes that its content is already in
+        that protocol, so a new one takes over, and is told that it has just read a head."""
+        self.parser = httptools.HttpRequestParser(self)
+        self._is_body_only = True
+        self.parser.feed_data(self._inflow.framing)
+        self._is_body_only = False
 
     def _refuse(self, refusal: Refusal) -> None:
         """Nobody knows where the next request would begin, so the connection ends; after the answer that is under way, if that is whole."""
@@ -136,6 +147,8 @@ class ContentProtocol(HttpToolsProtocol):
     # What the parser tells
 
     def on_message_begin(self) -> None:
+        if self._is_body_only:
+            return
         if self._inflow.is_between:
             # Behind chunks, the parser went on to the next request by itself. The client will see the connection end, and ask again.
             self.cycle.keep_alive = False
@@ -143,6 +156,8 @@ class ContentProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
+        if self._is_body_only:
+            return
         self._inflow.count_field(len(url))
         super().on_url(url)
 
@@ -152,6 +167,8 @@ class ContentProtocol(HttpToolsProtocol):
             super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
+        if self._is_body_only:
+            return
         coding = first(self.headers, b"transfer-encoding")
         if coding is not None and coding.lower() != b"chunked":
             raise Refusal(501, "the only transfer coding that is understood is chunked")
@@ -197,6 +214,8 @@ class ContentProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if self._inflow.has_body and self.parser.should_upgrade():
+            return
         self._inflow.end()
         self._used_at = self._received_at
         if not self.cycle.response_complete:
@@ -234,11 +253,9 @@ class ContentProtocol(HttpToolsProtocol):
         is_stuck = bool(unsent_bytes) and unsent_bytes == self._unsent_bytes
         self._unsent_bytes = unsent_bytes
         again_at = now + seconds
-        if self.transport.is_closing():
-            self._looks_count = LOOKS_MAX if is_stuck else 0  # all that it waits for is that the client takes the rest
-        elif self._is_in_body:
+        if self._is_in_body and not self.transport.is_closing():
             self._looks_count = int((now - self._received_at) / seconds + 0.001)
-        elif self._is_answering:
+        elif self._is_answering or self.transport.is_closing():
             self._looks_count = self._looks_count + 1 if is_stuck else 0
         elif self._head_timer is None and now >= self._used_at + seconds - 0.001:
             self.transport.close()

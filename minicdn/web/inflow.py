@@ -33,11 +33,12 @@ class Refusal(Exception):
 class Inflow:
     """Where in the stream of requests a connection is. method, target: as they were written, where the parser got others."""
 
-    __slots__ = ("_body_bytes", "_field_bytes", "_head_bytes", "_tail", "is_between", "is_in_head", "method", "target")
+    __slots__ = ("_body_bytes", "_field_bytes", "_head_bytes", "_tail", "has_body", "is_between", "is_in_head", "method", "target")
 
     def __init__(self) -> None:
         self.is_between = True
         self.is_in_head = False
+        self.has_body = False
         self.method: bytes | None = None
         self.target: bytes | None = None
         self._tail = b""
@@ -101,6 +102,13 @@ class Inflow:
         self.is_in_head = False
         self._field_bytes = 0
         self._body_bytes = None if is_chunked else int(length or 0)
+        self.has_body = self._body_bytes != 0
+
+    @property
+    def framing(self) -> bytes:
+        """A head that says of the body what this one's says, and nothing else."""
+        field = b"Transfer-Encoding: chunked" if self._body_bytes is None else b"Content-Length: %d" % self._body_bytes
+        return b"POST / HTTP/1.1\r\n" + field + HEAD_END
 
     def end(self) -> None:
         """The request is whole."""
