@@ -65,10 +65,14 @@ class Answering:
         self.message_event.set()
 
     async def send(self, message: Any) -> None:
-        """Raises ClientDisconnected, so that nobody goes on to read and send for one who has left."""
+        """Raises ClientDisconnected, so that nobody goes on to read and send for one who has left.
+
+        A failed write closes the transport at once, but tells us only when the loop gets its turn, which an application that
+        never waits would not give it.
+        """
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
-        if self.disconnected:
+        if self.disconnected or self.transport.is_closing():
             raise ClientDisconnected
         if message["type"] == "http.response.start":
             self._start(message)

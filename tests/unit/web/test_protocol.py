@@ -170,8 +170,9 @@ class Client:
 class Stage:
     """A server with the application above, and its clients."""
 
-    def __init__(self, app: Any, protocol: type[ContentProtocol], keep_alive_seconds: float) -> None:
+    def __init__(self, app: Any, protocol: type[ContentProtocol], keep_alive_seconds: float, buffer_bytes: int | None) -> None:
         self.app = app
+        self._buffer_bytes = buffer_bytes
         self.state = ServerState()
         config = uvicorn.Config(
             app, http=protocol, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
@@ -189,13 +190,17 @@ class Stage:
 
     async def start(self) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)  # so that a slow client shows soon
+        self._bound(listener, socket.SO_SNDBUF)
         self._server = await asyncio.get_running_loop().create_server(self._make, sock=listener)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def _bound(self, sock: socket.socket, option: int) -> None:
+        if self._buffer_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, option, self._buffer_bytes)
+
     async def connect(self) -> Client:
         sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        self._bound(sock, socket.SO_RCVBUF)
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
         client = Client(*await asyncio.open_connection(sock=sock))
@@ -241,9 +246,12 @@ class Complaints(logging.Handler):
 
 
 @asynccontextmanager
-async def staged(*, keep_alive_seconds: float = 60, head_seconds: float = 60, app: Any = None) -> AsyncIterator[Stage]:
+async def staged(
+    *, keep_alive_seconds: float = 60, head_seconds: float = 60, app: Any = None, buffer_bytes: int | None = 32 * 1024
+) -> AsyncIterator[Stage]:
+    """buffer_bytes: small, so that a slow client shows soon; None: as the system has it."""
     protocol = type("Protocol", (ContentProtocol,), {"head_seconds": head_seconds})
-    stage = Stage(app or App(), protocol, keep_alive_seconds)
+    stage = Stage(app or App(), protocol, keep_alive_seconds, buffer_bytes)
     await stage.start()
     try:
         yield stage
@@ -634,10 +642,13 @@ def test_content_that_the_application_does_not_read(run: Any) -> None:
 # Clients that leave, and clients that wait
 
 
+@pytest.mark.parametrize("buffer_bytes", [32 * 1024, None])
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_a_client_that_leaves_ends_the_sending(run: Any, how: str) -> None:
+def test_a_client_that_leaves_ends_the_sending(run: Any, how: str, buffer_bytes: int | None) -> None:
+    """Large buffers take all that is written, so that the application never waits, and the loop has no time to tell it."""
+
     async def story() -> None:
-        async with staged() as stage:
+        async with staged(buffer_bytes=buffer_bytes) as stage:
             client = await stage.connect()
             client.send(get("/endless"))
             await client.read(1_000_000)
