@@ -100,7 +100,7 @@ class Cache:
             return None
         entry = self._choose(request)
         plan = decide(request, entry.stored if entry is not None else None, self._clock.wall(), self.policy)
-        if entry is None or not isinstance(plan, Serve) or missing_spans(request, entry):
+        if entry is None or not isinstance(plan, Serve) or missing_spans(request, entry) or self._is_owners_to_say(plan, request):
             return None
         return self._hit(request, entry, plan, is_forwarded=False)
 
@@ -119,7 +119,7 @@ class Cache:
             case Serve() if entry is not None and not (is_behind or self._purger.is_unsure):
                 if missing_spans(request, entry):
                     return await self._complete(request, entry, is_forwarded=is_forwarded)
-                if wants_fresh and plan.stale:
+                if plan.stale and (wants_fresh or (not is_forwarded and self._is_owners_to_say(plan, request))):
                     return await self._fill(request, entry, "stale", is_forwarded=is_forwarded)
                 return self._hit(request, entry, plan, is_forwarded=is_forwarded)
             case Refuse() if is_forwarded or not self._owners(request.key):
@@ -132,6 +132,10 @@ class Cache:
                 return await self._fill(request, entry, forward, is_forwarded=is_forwarded, part=part, is_alone=is_behind)
             case _:
                 return await self._fill(request, entry, "request", is_forwarded=is_forwarded, is_alone=is_behind)
+
+    def _is_owners_to_say(self, plan: Serve, request: Request) -> bool:
+        """Whether a copy that might be served stale while it is refreshed is another node's: the owner may have a newer one already."""
+        return plan.refresh and request.key not in self._passing and bool(self._owners(request.key))
 
     def is_passed_on(self, key: str) -> bool:
         """Whether answers for this key turned out to be for one client each, so that no copies are made and no owner is asked."""

@@ -28,7 +28,7 @@ from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, Pee
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Ask, Fill, Outcome
 from minicdn.node.reading import close, skip
-from minicdn.node.suppliers import Kind, Part, Supply
+from minicdn.node.suppliers import Kind, Part, Supply, is_early_news
 from minicdn.node.told import Echoes, Told
 from minicdn.node.wanted import range_value
 from minicdn.store.body import Body
@@ -48,6 +48,8 @@ class Dock:
         self._fills: set[Fill] = set()
         self._filling: dict[Body, list[Fill]] = {}
         self._echoes = Echoes(clock.monotonic)
+        self.on_replaced: Callable[[str], None] = lambda key: None
+        """Called for a key whose body was replaced before the old one's time."""
 
     @property
     def fills_count(self) -> int:
@@ -342,6 +344,8 @@ class Dock:
             body.ended(*fill.span)
             return
         body.finish()
+        if not fill.entry.is_hot and is_early_news(fill.entry, self._shelf.find(fill.entry.key), self._clock.wall()):
+            self.on_replaced(fill.entry.key)
         if fill.is_gone:
             fill.when_nobody_waits(lambda: self._shelf.drop(body))
         elif fill.entry.stored is not None and body.is_kept and fill.request.method == "GET":

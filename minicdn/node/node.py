@@ -41,6 +41,7 @@ class Node:
         self.counters = Counters()
         self.on_log: Callable[[LogLine], None] | None = None
         self.on_invalidated: Callable[[Purge], Awaitable[object]] | None = None
+        self.on_replaced: Callable[[str], None] | None = None
         """Has all nodes carry it out, this one at once. None: this node is all there is."""
         self.origins: Callable[[], Set[str]] = frozenset
         """By which `scheme://host:port` clients know this site, besides the upstream's."""
@@ -54,6 +55,7 @@ class Node:
             counters=self.counters,
         )
         self._dock = Dock(self.shelf, self.clock, self.counters, lambda: self.cache.policy)
+        self._dock.on_replaced = self._replaced
         self.purger = Purger(self.shelf, self.clock, self.counters, self._dock.tell, lambda key: self.cache.stored_for(key))
         self._marks = MarkKeeper(state_file(settings, "mark"), self.purger, self.shelf, self.counters)
         self.cache = Cache(
@@ -116,6 +118,11 @@ class Node:
     async def purge(self, purge: Purge) -> int:
         """On this node alone. Returns how many entries were marked or removed; out of date are all of them from the call on."""
         return await self.purger.begin(purge).wait()
+
+    def _replaced(self, key: str) -> None:
+        """Another version of a key is here before the old one's time: copies of that one are out of date."""
+        if self.on_replaced is not None and self.peers.members:
+            self.on_replaced(key)
 
     async def invalidate(self, request: Request, head: Head) -> None:
         """An unsafe method was answered: what it may have changed is out of date, here at once, elsewhere when this returns or soon

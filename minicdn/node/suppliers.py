@@ -6,14 +6,14 @@ the fill's affair. Only a transport failure (PeerError) may move it on; an answe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 
 from minicdn.core.conditional import is_strong, strip_conditionals, validation_fields
 from minicdn.core.counters import Counters
-from minicdn.core.freshness import NotStored, Policy, Stored, from_wire, rebase, storable
+from minicdn.core.freshness import NotStored, Policy, Stored, from_wire, is_fresh, rebase, storable
 from minicdn.core.headers import end_to_end, first, has_any, without
 from minicdn.core.message import Fields, Head, Request
 from minicdn.core.partial import part_fields, span_of, whole_head
@@ -85,6 +85,20 @@ def full_key(request: Request) -> str:
 def _origin_form(target: bytes) -> bytes:
     absolute = None if target.startswith(b"/") else split_absolute(target)
     return target if absolute is None else absolute[2]
+
+
+def is_early_news(entry: Entry, others: Iterable[Entry], now: float) -> bool:
+    """Whether an entry is another version of something that is still fresh, because a client insisted: whoever holds a copy of the old one
+    does not know."""
+    stored, tag = entry.stored, held_tag(entry.stored)
+    return stored is not None and any(
+        other is not entry
+        and other.stored is not None
+        and other.stored.selecting == stored.selecting
+        and (tag is None or held_tag(other.stored) != tag)
+        and is_fresh(other.stored, now)
+        for other in others
+    )
 
 
 def passed_fields(fields: Fields) -> list[tuple[bytes, bytes]]:

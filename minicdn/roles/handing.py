@@ -49,6 +49,12 @@ class PeerPurges:
         told = await self._spread(token, purge)
         return PurgeAnswer(await sweep.wait(SWEEP_SECONDS) + told.purged, 1 + told.nodes, told.unreachable)
 
+    async def tell_others(self, purge: Purge) -> PurgeAnswer:
+        """Everywhere else: what is here is newer than what it speaks of."""
+        token = secrets.token_hex(8)
+        self._node.purger.pass_over(token)
+        return await self._spread(token, purge)
+
     async def handle(self, call: PurgeCall) -> PurgeAnswer:
         """The manager, or while it is away another peer, says so: here only."""
         sweep = self._node.purger.begin(call.purge, call.token)

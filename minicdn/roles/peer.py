@@ -16,7 +16,7 @@ from minicdn.node.loglines import LogShipper
 from minicdn.node.membership import Membership
 from minicdn.roles.handing import PeerPurges
 from minicdn.roles.role import Role
-from minicdn.roles.spreading import FanOut, Invalidations
+from minicdn.roles.spreading import FanOut, Invalidations, Replacements
 from minicdn.settings import Settings
 from minicdn.wire.manager import LEAVE_SECONDS, ManagerClient
 from minicdn.wire.messages import SharedSettings
@@ -42,6 +42,7 @@ class Peer(Role):
         self.node.on_log = self._shipper.emit
         self.purges = PeerPurges(self.node, self._manager, FanOut(PurgeClient(), self.clock.monotonic), self._hold)
         self.node.on_invalidated = Invalidations(self.node.purger, self.purges.purge, self._hold)
+        self.node.on_replaced = Replacements(self.purges.tell_others, self._hold)
         self.node.origins = self._origins
         self.membership: Membership | None = None
         self._following: asyncio.Task[None] | None = None

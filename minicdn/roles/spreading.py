@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from minicdn.core.purging import Purge, merged
+from minicdn.core.purging import ITEMS_MAX, Purge, merged
 from minicdn.errors import PeerError
 from minicdn.node.purger import Purger
 from minicdn.wire.purgeclient import PurgeClient
@@ -113,3 +113,28 @@ class Invalidations:
                 await self._spread(merged(gathered))
             finally:
                 over.set()
+
+
+class Replacements:
+    """Keys whose body was replaced here while copies of the old one may be fresh elsewhere: told in batches, behind the answer.
+
+    tell: has all other nodes carry a purge out.
+    """
+
+    def __init__(self, tell: Callable[[Purge], Awaitable[object]], hold: Callable[[Any], asyncio.Task[None]]) -> None:
+        self._tell = tell
+        self._hold = hold
+        self._keys: dict[str, None] = {}
+        self._running: asyncio.Task[None] | None = None
+
+    def __call__(self, key: str) -> None:
+        self._keys[key] = None
+        if self._running is None or self._running.done():
+            self._running = self._hold(self._run())
+
+    async def _run(self) -> None:
+        while self._keys:
+            batch = list(self._keys)[:ITEMS_MAX]
+            for key in batch:
+                del self._keys[key]
+            await self._tell(Purge(paths=frozenset(batch)))

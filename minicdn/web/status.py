@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from minicdn.errors import ClientError, UpstreamError
 
+CLOSING = (400, 421, 501, 505)
+"""After these nobody knows what the client will send next (RFC 9112 §9.6)."""
+
 Fields = list[tuple[bytes, bytes]]
 
 
@@ -25,6 +28,8 @@ def text_fields(status: int, length: int) -> Fields:
         (b"content-length", str(length).encode()),
         (b"cache-control", b"no-store"),
     ]
+    if status in CLOSING:
+        fields.append((b"connection", b"close"))
     if status == 503:
         fields.append((b"retry-after", b"1"))
     return fields
