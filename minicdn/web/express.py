@@ -6,17 +6,22 @@ other facts for the key (a purge, an update, an eviction). So nobody has to tell
 
 A request is plain when nothing in it could change the answer: one head and nothing else, and only fields of a known, harmless list.
 Entries that vary never take the lane. Everything else falls through to the normal way.
+
+An answer is good for a second at most, and is let go of when others are built after that: the lane holds what was asked for just now, and
+no more of it than LANES_BYTES_MAX, whatever the shelf has evicted meanwhile.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from minicdn.core.freshness import current_age
+from minicdn.core.freshness import current_age, is_fresh
 from minicdn.core.logline import LogLine
 from minicdn.core.message import Request
+from minicdn.core.target import parse_target
 from minicdn.node.cache import Found
 from minicdn.node.delivery import deliver
 from minicdn.node.node import Node
@@ -24,11 +29,16 @@ from minicdn.store.entry import Entry
 from minicdn.web.protocol import response_head
 
 LANES_MAX = 16_384
+LANES_BYTES_MAX = 32 * 1024 * 1024
+"""Of bodies in the lane."""
 BLOCKS_MAX = 4096
-REQUEST_BYTES_MAX = 4096
+TARGET_BYTES_MAX = 1024
+BLOCK_BYTES_MAX = 4096
+"""Longer ones go the normal way."""
 JOINED_BYTES_MAX = 16 * 1024
 """Head and body of up to this size are kept joined, for one write without copying."""
-BODY_BYTES_MAX = 4 * 1024 * 1024
+BODY_BYTES_MAX = 1024 * 1024
+"""For a larger one the normal way's cost does not show."""
 VERSION = b" HTTP/1.1\r\n"
 
 _PLAIN_FIELDS = frozenset(
@@ -36,21 +46,25 @@ _PLAIN_FIELDS = frozenset(
     b"sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-gpc "
     b"x-forwarded-for x-forwarded-proto x-real-ip".split()
 )
+_PLAIN_HOST = re.compile(rb"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 
 
 class _Lane:
-    """One target's answer, as it is right now."""
+    """One target's answer, as it is right now. alone: what the shelf's `entries` for the key are, as long as it holds."""
 
-    __slots__ = ("body", "entries", "entry", "first", "length", "stored", "valid_until")
+    __slots__ = ("alone", "body", "entries", "entry", "first", "length", "stored", "target", "valid_from", "valid_until")
 
-    def __init__(self, entries: list[Entry], entry: Entry, head: bytes, body: bytes, valid_until: float) -> None:
+    def __init__(self, target: bytes, entries: list[Entry], head: bytes, body: bytes, valid_from: float, valid_until: float) -> None:
+        self.target = target
         self.entries = entries
-        self.entry = entry
-        self.stored = entry.stored
+        self.alone = entries.copy()
+        (self.entry,) = entries
+        self.stored = self.entry.stored
         self.length = len(body)
         self.first = head + body if len(body) <= JOINED_BYTES_MAX else head
         self.body = None if len(body) <= JOINED_BYTES_MAX else body
+        self.valid_from = valid_from
         self.valid_until = valid_until
 
 
@@ -62,19 +76,23 @@ class Express:
         self._name = name
         self._is_open = is_open
         self._lanes: dict[bytes, _Lane | None] = {}
+        self._built: deque[_Lane] = deque()
+        self._built_bytes = 0
         self._user_agents: dict[bytes, str | None] = {}
 
     def offer(self, request: Request, found: Found) -> None:
         """The normal way has just answered this with a hit: the next one may take the lane."""
         target = request.target
-        if target not in self._lanes and found.forward is None and _may_ride(found.entry) and target == request.key.encode("ascii"):
+        if target in self._lanes or len(target) > TARGET_BYTES_MAX or found.forward is not None or not _may_ride(found.entry):
+            return
+        if target == request.key.encode("ascii") and found.entry.key == request.key:
             if len(self._lanes) >= LANES_MAX:
                 del self._lanes[next(iter(self._lanes))]
             self._lanes[target] = None
 
     def serve(self, transport: Any, client: tuple[str, int] | None, data: bytes) -> bool:
         """Answers the request in `data`; False, with nothing done, where it is not for the lane."""
-        line_end = data.find(VERSION, 4, REQUEST_BYTES_MAX)
+        line_end = data.find(VERSION, 4, TARGET_BYTES_MAX + len(VERSION) + 4)
         if line_end < 0 or data[:4] != b"GET ":
             return False
         target = data[4:line_end]
@@ -88,7 +106,12 @@ class Express:
         if user_agent is None or not self._is_open():
             return False
         now = self._node.clock.wall()
-        if lane is None or now >= lane.valid_until or lane.entry.stored is not lane.stored or lane.entry not in lane.entries:  # type: ignore[union-attr]
+        if (
+            lane is None
+            or not lane.valid_from <= now < lane.valid_until  # type: ignore[union-attr]
+            or lane.entry.stored is not lane.stored  # type: ignore[union-attr]
+            or lane.entries != lane.alone  # type: ignore[union-attr]
+        ):
             lane = self._build(target, now)
             if lane is None:
                 return False
@@ -99,26 +122,40 @@ class Express:
         return True
 
     def _build(self, target: bytes, now: float) -> _Lane | None:
-        """Ask the normal way."""
+        """Ask the normal way; but not where it would answer otherwise than with a hit, and so do and count more than looking."""
         key = target.decode("ascii")
+        entries = self._node.shelf.find(key)
+        stored = entries[0].stored if len(entries) == 1 and _may_ride(entries[0]) else None
+        is_hit = stored is not None and is_fresh(stored, now) and parse_target(target, self._node.ignored_query) == key
         request = Request("GET", target, key, ((b"host", b"minicdn"),))
-        found = self._node.cache.find_fresh(request)
-        body = found.entry.body.read_whole() if found is not None else None
-        if found is None or body is None or found.forward is not None or found.is_stale or not _may_ride(found.entry):
+        found = self._node.cache.find_fresh(request) if is_hit else None
+        if found is None or stored is None:
             self._lanes.pop(target, None)
             return None
         self._node.counters.add("hits_count", -1)  # counted by _note, like all others
         delivery = deliver(request, found, now, name=self._name, boundary="")
-        stored = found.entry.stored
-        assert stored is not None
+        body = found.entry.body.read_whole() or b""
         age_ticks_at = now + 1.0 - current_age(stored, now) % 1.0
-        head = response_head(delivery.status, delivery.fields)
-        lane = _Lane(self._node.shelf.find(key), found.entry, head, body, min(age_ticks_at, stored.fresh_until))
+        lane = _Lane(target, entries, response_head(delivery.status, delivery.fields), body, now, min(age_ticks_at, stored.fresh_until))
         self._lanes[target] = lane
+        self._keep(lane, now)
         return lane
+
+    def _keep(self, lane: _Lane, now: float) -> None:
+        """Lets go of those that were built before, as far as they are over, or too many. They are built again when asked for."""
+        built = self._built
+        built.append(lane)
+        self._built_bytes += lane.length
+        while built[0] is not lane and (built[0].valid_until <= now or self._built_bytes > LANES_BYTES_MAX):
+            over = built.popleft()
+            self._built_bytes -= over.length
+            if self._lanes.get(over.target) is over:
+                self._lanes[over.target] = None
 
     def _learn_block(self, block: bytes) -> str | None:
         """The user agent of a plain request's fields; None where they are not plain. The same client sends the same block each time."""
+        if len(block) > BLOCK_BYTES_MAX:
+            return None
         if len(self._user_agents) >= BLOCKS_MAX:
             self._user_agents.clear()
         found = self._user_agents[block] = parse_plain(block)
@@ -153,7 +190,8 @@ def parse_plain(block: bytes) -> str | None:
     """What follows the request line, up to and with the empty line. The user agent ("" where there is none), or None: not plain."""
     if block[-4:] != b"\r\n\r\n":
         return None
-    user_agent, hosts_count = "", 0
+    user_agent: str | None = None
+    hosts_count = 0
     for line in block[:-4].split(b"\r\n"):
         match = _FIELD.fullmatch(line)
         if match is None:
@@ -164,8 +202,10 @@ def parse_plain(block: bytes) -> str | None:
                 return None
         elif name not in _PLAIN_FIELDS:
             return None
-        elif name == b"user-agent":
+        elif name == b"user-agent" and user_agent is None:
             user_agent = value.decode("utf-8", "replace")
         elif name == b"host":
+            if not _PLAIN_HOST.fullmatch(value):
+                return None
             hosts_count += 1
-    return user_agent if hosts_count == 1 else None
+    return user_agent or "" if hosts_count == 1 else None
