@@ -115,19 +115,10 @@ class Purger:
         self._counters.add("purges_count")
         sweep = self._add(purge, echoes)
         if token:
-            self._remember(token, sweep)
+            self._tokens[token] = sweep
+            if len(self._tokens) > TOKENS_MAX:
+                del self._tokens[next(iter(self._tokens))]
         return sweep
-
-    def pass_over(self, token: str) -> None:
-        """A purge of that name speaks of copies elsewhere: here it is carried out already."""
-        sweep = Sweep(Purge(), self._clock.wall())
-        sweep.end()
-        self._remember(token, sweep)
-
-    def _remember(self, token: str, sweep: Sweep) -> None:
-        self._tokens[token] = sweep
-        if len(self._tokens) > TOKENS_MAX:
-            del self._tokens[next(iter(self._tokens))]
 
     def catch_up(self, missed: Iterable[JournalEntry] | None, mark: Mark) -> None:
         """What the manager says was missed, up to its mark; None: nobody knows what, so everything is stale. Nothing of it echoes:

@@ -50,10 +50,9 @@ class PeerPurges:
         return PurgeAnswer(await sweep.wait(SWEEP_SECONDS) + told.purged, 1 + told.nodes, told.unreachable)
 
     async def tell_others(self, purge: Purge) -> PurgeAnswer:
-        """Everywhere else: what is here is newer than what it speaks of."""
-        token = secrets.token_hex(8)
-        self._node.purger.pass_over(token)
-        return await self._spread(token, purge)
+        """Everywhere else: what is here is newer than what it speaks of. Outside the journal, as nobody declared anything out of date: a
+        copy that is missed lives as long as its own head says."""
+        return await self._fan_out.tell(self._others(), PurgeCall(self._node.id, secrets.token_hex(8), purge))
 
     async def handle(self, call: PurgeCall) -> PurgeAnswer:
         """The manager, or while it is away another peer, says so: here only."""
@@ -69,14 +68,16 @@ class PeerPurges:
             await asyncio.wait({asking}, timeout=HEDGE_SECONDS)
             if asking.done() and (answer := asking.result()) is not None:
                 return answer
-            urls = [member.url for member in self._node.peers.members if member.id != self._node.id]
-            told = await self._fan_out.tell(urls, PurgeCall(self._node.id, token, purge))
+            told = await self._fan_out.tell(self._others(), PurgeCall(self._node.id, token, purge))
             answer = await asking
         finally:
             asking.cancel()
         if answer is None:
             return PurgeAnswer(told.purged, told.nodes, (*told.unreachable, self._manager.url))
         return answer
+
+    def _others(self) -> list[str]:
+        return [member.url for member in self._node.peers.members if member.id != self._node.id]
 
     async def _ask_manager(self, token: str, purge: Purge) -> PurgeAnswer | None:
         """None where it is away: then the purge is kept for it."""

@@ -53,12 +53,6 @@ class ManagerPurges:
         """Everywhere, this node included."""
         return await self.handle(PurgeCall(self._node.id, secrets.token_hex(8), purge))
 
-    async def tell_others(self, purge: Purge) -> PurgeAnswer:
-        """Everywhere else: what is here is newer than what it speaks of."""
-        token = secrets.token_hex(8)
-        self._node.purger.pass_over(token)
-        return await self.handle(PurgeCall(self._node.id, token, purge))
-
     async def handle(self, call: PurgeCall) -> PurgeAnswer:
         """Everywhere but at the peer that says so. A purge that is in the journal already has been told."""
         if self._journal.find(call.token) is not None:

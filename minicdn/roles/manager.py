@@ -23,7 +23,7 @@ from minicdn.node.node import state_file
 from minicdn.roles.clusterlog import ClusterLog
 from minicdn.roles.journaling import ManagerPurges
 from minicdn.roles.role import Role
-from minicdn.roles.spreading import FanOut, Invalidations, Replacements
+from minicdn.roles.spreading import FanOut, Invalidations
 from minicdn.settings import Settings
 from minicdn.wire.address import own_url
 from minicdn.wire.messages import Join, JoinAnswer, LogBatch, Renew, RenewAnswer, SharedSettings
@@ -61,7 +61,6 @@ class Manager(Role):
         fan_out = FanOut(PurgeClient(), self.clock.monotonic)
         self.purges = ManagerPurges(self.node, self.roster, state_file(settings, "journal"), fan_out, self._wake_holders)
         self.node.on_invalidated = Invalidations(self.node.purger, self.purges.purge, self._hold)
-        self.node.on_replaced = Replacements(self.purges.tell_others, self._hold)
         self.node.origins = self._origins
         self._url: str | None = None
 

@@ -49,8 +49,11 @@ class Mistakes(logging.Filter):
         super().__init__()
         self.found: list[str] = []
         self.lost: list[str] = []
+        self.thread_id: int | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.thread != self.thread_id:
+            return True  # of somebody else's nodes, in the same process
         if record.levelno >= logging.ERROR:
             kind, error, trace = record.exc_info or (None, None, None)
             while trace is not None and trace.tb_next is not None:
@@ -103,6 +106,7 @@ class Stage:
     @contextlib.contextmanager
     def open(self) -> Iterator[Stage]:
         self._thread.start()
+        self.mistakes.thread_id = self._thread.ident
         for name in Mistakes.LOGGERS:
             logging.getLogger(name).addFilter(self.mistakes)
         try:
