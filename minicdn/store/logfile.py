@@ -160,7 +160,7 @@ class LogFile:
         return lines
 
     def _encoded(self, line: LogLine | None, count: int, url: str) -> bytes:
-        return encode_line(line.to_json(url) if line is not None else self._dropped(count, url))
+        return line.to_text(url) if line is not None else encode_line(self._dropped(count, url))
 
     def _dropped(self, count: int, url: str) -> dict[str, Any]:
         return dropped_json(count, url, int(self._wall()))

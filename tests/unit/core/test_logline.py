@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -23,7 +22,7 @@ LINE = LogLine(
 
 
 def test_the_line_has_the_published_form_and_more_inside_data() -> None:
-    line = replace(LINE, header_data={"build": 7}).to_json("http://10.0.0.5:11001")
+    line = LINE._replace(header_data={"build": 7}).to_json("http://10.0.0.5:11001")
     extras = {name: line["data"].pop(name) for name in ("method", "status", "bytes", "source", "duration_seconds")}
     assert line == {
         "data": {
@@ -71,7 +70,7 @@ def test_the_note_is_json_when_announced_and_valid_and_text_otherwise(data: byte
 
 @pytest.mark.parametrize("note", ["two\nlines\u2028", '"\ud800"', "\x00", {"ä": [1.5, None, True]}, 10**40])
 def test_any_note_makes_one_line_of_valid_utf8(note: object) -> None:
-    data = encode_line(replace(LINE, header_data=note).to_json("http://a"))
+    data = encode_line(LINE._replace(header_data=note).to_json("http://a"))
     assert data.endswith(b"\n")
     assert data.count(b"\n") == 1
     assert json.loads(data.decode("utf-8"))["data"]["header_data"] == note

@@ -6,7 +6,6 @@ import asyncio
 import email.utils
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import uvicorn
@@ -210,7 +209,7 @@ class Side:
 
     def log(self) -> list[LogLine]:
         """All but how long it took."""
-        return [replace(line, duration_seconds=0.0) for line in self.lines]
+        return [line._replace(duration_seconds=0.0) for line in self.lines]
 
 
 def get(target: str, *lines: str) -> bytes:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -26,7 +25,7 @@ MESSAGES = [
     RenewAnswer("ok"),
     RenewAnswer("ok", False, "no answer", PEERS, SHARED),
     RenewAnswer("unknown"),
-    LogBatch("anna", "http://10.0.0.1:11001", 7, 3, (LINE, replace(LINE, header_data=None), replace(LINE, header_data="text"))),
+    LogBatch("anna", "http://10.0.0.1:11001", 7, 3, (LINE, LINE._replace(header_data=None), LINE._replace(header_data="text"))),
 ]
 
 

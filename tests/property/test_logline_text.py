@@ -1,0 +1,39 @@
+"""The quick way to a log line's text, and the one that says it in full."""
+
+from __future__ import annotations
+
+import json
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicdn.core.logline import SOURCES, LogLine, encode_line
+
+TEXTS = st.text(st.characters(), max_size=20) | st.sampled_from(["\ud800", '"\\/\x00\x1f\x7f\u2028', "caf\xe9 \U0001f600", "</script>"])
+NOTES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
+)
+COUNTS = st.integers(0, 1 << 70)
+LINES = st.builds(
+    LogLine, TEXTS, TEXTS, TEXTS, st.booleans(), NOTES, TEXTS, COUNTS, COUNTS, st.sampled_from(SOURCES),
+    st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 9), COUNTS,
+)  # fmt: skip
+
+
+@given(line=LINES, url=TEXTS)
+def test_the_text_is_that_of_the_json_object(line: LogLine, url: str) -> None:
+    text = line.to_text(url)
+    assert text == encode_line(line.to_json(url))
+    assert text.count(b"\n") == 1 and json.loads(text) == line.to_json(url)
+
+
+@pytest.mark.parametrize("more", [{"duration_seconds": nan}, {"duration_seconds": inf}, {"header_data": nan}, {"header_data": {1, 2}}])
+def test_what_json_has_no_word_for(more: dict[str, object]) -> None:
+    line = LogLine("/a", "10.0.0.9:5", "curl", True, None, "GET", 200, 5, "memory", 0.1, 1436945573)._replace(**more)  # type: ignore[arg-type]
+    for way in (line.to_text, lambda url: encode_line(line.to_json(url))):
+        with pytest.raises((ValueError, TypeError)):
+            way("http://10.0.0.1:11000")
