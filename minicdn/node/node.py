@@ -5,7 +5,6 @@ Nothing here is shared between nodes: two of them live in one process without kn
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable, Set
 from typing import Any
 
@@ -24,7 +23,6 @@ from minicdn.node.fills import Dock
 from minicdn.node.leash import Leash
 from minicdn.node.marks import MarkKeeper
 from minicdn.node.purger import Purger
-from minicdn.node.rest import Rest
 from minicdn.node.suppliers import PeerSupplier, UpstreamSupplier
 from minicdn.settings import Settings
 from minicdn.store.shelf import Shelf
@@ -158,7 +156,6 @@ class Node:
                 node_id=self.id,
                 counters=self.counters,
                 policy=lambda: self.cache.policy,
-                rest=Rest(self.clock.monotonic, random.Random()),
                 follows_redirects=self.settings.follows_redirects,
             )
         self.cache.connect(supplier, self._peers)

@@ -21,7 +21,6 @@ from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError, PeerError, UpstreamError
 from minicdn.node.leash import Leash
-from minicdn.node.rest import Rest
 from minicdn.node.wanted import single_range
 from minicdn.store.entry import Entry
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
@@ -127,11 +126,9 @@ class UpstreamSupplier:
         node_id: str,
         counters: Counters,
         policy: Callable[[], Policy],
-        rest: Rest,
         follows_redirects: bool = False,
     ) -> None:
-        """rest: after failures. follows_redirects: here, instead of passing them on."""
-        self._rest = rest
+        """follows_redirects: here, instead of passing them on."""
         self._upstream = upstream
         self._node_id = node_id
         self._counters = counters
@@ -146,15 +143,12 @@ class UpstreamSupplier:
             fields += [(b"If-Range", part.validator)] if part.validator is not None else []
         elif held is not None and held.stored is not None:
             fields += validation_fields(held.stored.head)
-        self._rest.check()
         self._counters.add("upstream_requests_count")
         try:
             answer = await self._upstream.send(request.method, full_key(request), fields, follows=self._follows_redirects)
-        except UpstreamError as error:
+        except UpstreamError:
             self._counters.add("upstream_errors_count")
-            self._rest.failed(error)
             raise
-        self._rest.answered()
         try:
             _check_asked_for(answer.head.status, held if part is None else None, part)
             return self._supply(request, answer, held)
