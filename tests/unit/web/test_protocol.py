@@ -722,6 +722,27 @@ def test_a_connection_in_use_is_not_closed(run: Any) -> None:
     run(story())
 
 
+def test_the_express_lane_keeps_a_connection_in_use_and_then_it_is_closed(run: Any) -> None:
+    class Lane(App):
+        class express:
+            @staticmethod
+            def serve(transport: Any, client: Any, data: bytes) -> bool:
+                transport.write(HELLO)
+                return True
+
+    async def story() -> None:
+        async with staged(app=Lane(), keep_alive_seconds=0.2) as stage:
+            client = await stage.connect()
+            for _ in range(8):
+                await asyncio.sleep(0.05)
+                assert await client.is_open()
+            assert not stage.app.asked and stage.state.total_requests == 8
+            assert await client.rest() == b""
+            await stage.wait_closed()
+
+    run(story())
+
+
 @pytest.mark.parametrize("said", [b"G", b"GET /x HTTP/1.1\r\n", b"GET /x HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r", b"BREW /\xff"])
 @pytest.mark.parametrize("before", [b"", get("/hello")], ids=["first", "second"])
 def test_a_head_that_does_not_end_is_answered_408(run: Any, said: bytes, before: bytes) -> None:
