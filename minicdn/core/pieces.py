@@ -1,0 +1,119 @@
+"""Pieces: how a large file is cut, and who owns which piece.
+
+The size follows the count: about PIECES_WANTED pieces, so that the last copies of the last piece, which no policy can avoid, cost little
+((1 + log2 N) / M of the whole for M pieces and N peers), within bounds that keep a piece worth a request and small enough to lose.
+
+Pieces are dealt with bounded load: each piece goes to the first member in its own rendezvous order that has not yet got its share. Plain
+rendezvous hashing would give some member of eight half as much again as its share, and the slowest owner is the finish time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import ceil, log1p
+
+KIB, MIB = 1024, 1024 * 1024
+PIECE_BYTES_MIN, PIECE_BYTES_MAX = 256 * KIB, 16 * MIB
+PIECES_WANTED = 512
+
+
+def piece_bytes(length: int) -> int:
+    """The size of a file's pieces: the next power of two of length / PIECES_WANTED, within the bounds."""
+    wanted = -(-length // PIECES_WANTED)
+    return min(max(1 << (wanted - 1).bit_length() if wanted > 1 else 1, PIECE_BYTES_MIN), PIECE_BYTES_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A file of `length` bytes in pieces of `size` bytes; the last may be shorter. Spans are half-open."""
+
+    length: int
+    size: int
+
+    @classmethod
+    def of(cls, length: int) -> Pieces:
+        return cls(length, piece_bytes(length))
+
+    @property
+    def count(self) -> int:
+        return -(-self.length // self.size)
+
+    def span(self, index: int) -> tuple[int, int]:
+        start = index * self.size
+        return start, min(start + self.size, self.length)
+
+    def touching(self, start: int, end: int) -> range:
+        """The pieces that have bytes in [start, end)."""
+        return range(start // self.size, -(-min(end, self.length) // self.size)) if start < end else range(0)
+
+    def within(self, start: int, end: int) -> range:
+        """The pieces that lie in [start, end) whole."""
+        last = self.count if end >= self.length else end // self.size
+        return range(-(-start // self.size), max(last, -(-start // self.size)))
+
+
+@dataclass(frozen=True, slots=True)
+class Dealer:
+    """A member among whom pieces are dealt. weight: its share of them, relative to the others'."""
+
+    url: str
+    weight: float = 1.0
+
+
+def deal(key: str, count: int, dealers: Sequence[Dealer]) -> list[int]:
+    """For each piece the index of its owner among `dealers`; empty where nobody can own any.
+
+    No owner has more than its weighted share rounded up; equal inputs give equal deals on every node.
+    """
+    weights = [max(dealer.weight, 0.0) for dealer in dealers]
+    total = sum(weights)
+    if total <= 0:
+        return []
+    rooms = [ceil(count * weight / total) for weight in weights]
+    salts = [_salt(key, dealer.url) for dealer in dealers]
+    owned = []
+    for index in range(count):
+        owner = _nearest(index, salts, weights, rooms)
+        rooms[owner] -= 1
+        owned.append(owner)
+    return owned
+
+
+def backups(key: str, index: int, dealers: Sequence[Dealer]) -> list[int]:
+    """Indices of all dealers that may own pieces, in the piece's own order: who is next when its owner is gone."""
+    weights = [max(dealer.weight, 0.0) for dealer in dealers]
+    scored = [(_score(index, _salt(key, dealer.url), weight), place) for place, (dealer, weight) in enumerate(zip(dealers, weights, strict=True)) if weight]
+    return [place for _, place in sorted(scored)]
+
+
+def _nearest(index: int, salts: Sequence[int], weights: Sequence[float], rooms: Sequence[int]) -> int:
+    scored = ((_score(index, salts[place], weights[place]), place) for place, room in enumerate(rooms) if room > 0)
+    return min(scored)[1]
+
+
+def _salt(key: str, url: str) -> int:
+    """64 bits of the pair: one hash for a file and a member, not one for each piece."""
+    name = b"%b\0%b" % (url.encode("utf-8", "surrogateescape"), key.encode("utf-8", "surrogateescape"))
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), "big")
+
+
+_MASK = (1 << 64) - 1
+
+
+def _score(index: int, salt: int, weight: float) -> float:
+    """Weighted rendezvous (rendezvous.py), drawn from the salt and the index by the finalizer of SplitMix64 (Steele et al. 2014)."""
+    mixed = (salt + (index + 1) * 0x9E3779B97F4A7C15) & _MASK
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
+    mixed ^= mixed >> 31
+    return -log1p(-((mixed >> 11) + 0.5) / (1 << 53)) / weight
+
+
+def shares(owned: Iterable[int], members_count: int) -> list[int]:
+    """How many pieces each of so many members owns."""
+    counted = [0] * members_count
+    for owner in owned:
+        counted[owner] += 1
+    return counted
