@@ -21,11 +21,20 @@ class ClientError(MinicdnError):
 
 
 class UpstreamError(MinicdnError):
-    """The upstream must act: 502, or 504 where `timed_out`; or the stale copy, where there is one."""
+    """The upstream must act: 502, or 504 where `timed_out`; or the stale copy, where there is one. retry_after_seconds: when asking again
+    may help, where something is known of that."""
 
-    def __init__(self, reason: str, *, timed_out: bool = False) -> None:
+    def __init__(self, reason: str, *, timed_out: bool = False, retry_after_seconds: float | None = None) -> None:
         super().__init__(reason)
         self.timed_out = timed_out
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection to the upstream could be made: refused, no route, no such name, no TLS, or not in time."""
+
+    def __init__(self, reason: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(reason, retry_after_seconds=retry_after_seconds)
 
 
 class PeerError(MinicdnError):

@@ -32,6 +32,7 @@ COUNTERS: dict[str, str] = {
     "upstream_requests_count": "requests to the upstream",
     "upstream_received_bytes": "body bytes that came from the upstream",
     "upstream_errors_count": "requests that the upstream failed to answer, or broke off",
+    "upstream_spared_count": "requests that were not sent because no connection to the upstream could be made a moment before",
     "peer_requests_count": "requests to other peers",
     "peer_received_bytes": "body bytes that came from other peers",
     "peer_sent_bytes": "body bytes sent to other peers",

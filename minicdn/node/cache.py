@@ -335,5 +335,5 @@ def _again(error: MinicdnError) -> MinicdnError:
     if isinstance(error, ClientError):
         return ClientError(error.status, error.reason)
     if isinstance(error, UpstreamError):
-        return UpstreamError(str(error), timed_out=error.timed_out)
+        return UpstreamError(str(error), timed_out=error.timed_out, retry_after_seconds=error.retry_after_seconds)
     return UpstreamError(str(error))

@@ -5,6 +5,7 @@ Nothing here is shared between nodes: two of them live in one process without kn
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable, Set
 from typing import Any
 
@@ -22,6 +23,7 @@ from minicdn.node.explaining import explain
 from minicdn.node.fills import Dock
 from minicdn.node.leash import Leash
 from minicdn.node.marks import MarkKeeper
+from minicdn.node.patience import PatientUpstream
 from minicdn.node.purger import Purger
 from minicdn.node.suppliers import PeerSupplier, UpstreamSupplier
 from minicdn.settings import Settings
@@ -33,11 +35,23 @@ from minicdn.wire.upstream import Upstream
 
 
 class Node:
-    def __init__(self, settings: Settings, *, node_id: str, upstream: str | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        node_id: str,
+        upstream: str | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """say: what the operator should hear of."""
         self.id = node_id
         self.settings = settings
         self._ignored_query = frozenset(settings.ignored_query)
         self.clock = clock or Clock()
+        self._rng = rng or random.Random()
+        self._say = say or (lambda text: None)
         self.counters = Counters()
         self.on_log: Callable[[LogLine], None] | None = None
         self.on_invalidated: Callable[[Purge], Awaitable[object]] | None = None
@@ -46,7 +60,7 @@ class Node:
         self.origins: Callable[[], Set[str]] = frozenset
         """By which `scheme://host:port` clients know this site, besides the upstream's."""
         self.upstream_url: str | None = None
-        self.upstream: Upstream | None = None
+        self.upstream: PatientUpstream | None = None
         self.shelf = Shelf(
             memory_bytes=settings.memory_bytes,
             disk_bytes=settings.disk_bytes,
@@ -150,7 +164,14 @@ class Node:
         supplier = None
         self.upstream = None
         if url is not None:
-            self.upstream = Upstream(url, self._upstream_door, self.clock.wall)
+            self.upstream = PatientUpstream(
+                Upstream(url, self._upstream_door, self.clock.wall),
+                counters=self.counters,
+                monotonic=self.clock.monotonic,
+                rng=self._rng,
+                wait_seconds=self.settings.connect_seconds,
+                say=self._say,
+            )
             supplier = UpstreamSupplier(
                 self.upstream,
                 node_id=self.id,

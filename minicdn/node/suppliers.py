@@ -21,11 +21,12 @@ from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError, PeerError, UpstreamError
 from minicdn.node.leash import Leash
+from minicdn.node.patience import PatientUpstream
 from minicdn.node.wanted import single_range
 from minicdn.store.entry import Entry
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
 from minicdn.wire.peers import PeerAnswer, PeerClient
-from minicdn.wire.upstream import Upstream, UpstreamAnswer
+from minicdn.wire.upstream import UpstreamAnswer
 
 NOT_PASSED = frozenset((b"host", b"expect"))
 ORIGINS_CONDITIONS = frozenset((b"if-match", b"if-unmodified-since"))
@@ -121,7 +122,7 @@ def _part_head(head: Head, answer: FetchAnswer) -> Head | None:
 class UpstreamSupplier:
     def __init__(
         self,
-        upstream: Upstream,
+        upstream: PatientUpstream,
         *,
         node_id: str,
         counters: Counters,
@@ -143,12 +144,7 @@ class UpstreamSupplier:
             fields += [(b"If-Range", part.validator)] if part.validator is not None else []
         elif held is not None and held.stored is not None:
             fields += validation_fields(held.stored.head)
-        self._counters.add("upstream_requests_count")
-        try:
-            answer = await self._upstream.send(request.method, full_key(request), fields, follows=self._follows_redirects)
-        except UpstreamError:
-            self._counters.add("upstream_errors_count")
-            raise
+        answer = await self._upstream.send(request.method, full_key(request), fields, follows=self._follows_redirects)
         try:
             _check_asked_for(answer.head.status, held if part is None else None, part)
             return self._supply(request, answer, held)
@@ -276,7 +272,7 @@ class PeerSupplier:
             case "busy":
                 raise PeerError(f"{url} is busy: {answer.detail}")
             case "failed":
-                raise UpstreamError(answer.detail, timed_out=answer.timed_out)
+                raise UpstreamError(answer.detail, timed_out=answer.timed_out, retry_after_seconds=answer.retry_after_seconds)
             case "refused":
                 raise ClientError(answer.status, answer.detail)
         head = Head(answer.status, answer.fields)

@@ -42,7 +42,14 @@ class Role:
         self.say = say or say_to_stderr
         self.clock = clock or Clock()
         self.rng = rng or random.Random()  # jitter and load balancing: nothing that must not be guessed
-        self.node = Node(settings, node_id=node_id or secrets.token_hex(8), upstream=settings.upstream, clock=self.clock)
+        self.node = Node(
+            settings,
+            node_id=node_id or secrets.token_hex(8),
+            upstream=settings.upstream,
+            clock=self.clock,
+            rng=self.rng,
+            say=self.say,
+        )
         self.is_started = False
         self.is_draining = False
         self._started_at = self.clock.monotonic()

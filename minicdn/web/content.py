@@ -11,7 +11,7 @@ from typing import Any
 from minicdn.core.cachestatus import add_cache_status, cache_status
 from minicdn.core.headers import first, has
 from minicdn.core.logline import LogLine, parse_header_data
-from minicdn.core.message import Request
+from minicdn.core.message import Fields, Request
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.via import add_via, has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError
@@ -21,7 +21,7 @@ from minicdn.node.node import Node
 from minicdn.node.suppliers import full_key, passed_fields
 from minicdn.web.express import Express
 from minicdn.web.protocol import Connection, target_of
-from minicdn.web.status import status_of, text_fields
+from minicdn.web.status import retry_fields, status_of, text_fields
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)?(?::[0-9]*)?")
 """RFC 9110 §7.2: uri-host [ ":" port ]."""
@@ -50,7 +50,7 @@ class Content:
         try:
             await self._answer(response)
         except MinicdnError as error:
-            await response.refuse(*status_of(error))
+            await response.refuse(*status_of(error), retry_fields(error))
         except ClientGone:
             pass
         finally:
@@ -118,7 +118,6 @@ class Content:
         if node.upstream is None:
             raise ClientError(503, "the upstream is not known yet: this node has not reached its manager")
         node.counters.add("passes_count")
-        node.counters.add("upstream_requests_count")
         has_content = has(request.fields, b"content-length") or has(request.fields, b"transfer-encoding")
         fields = passed_fields(request.fields)
         content = _uploaded(response.receive) if has_content else None
@@ -273,13 +272,13 @@ class Response:
         else:
             raise ClientGone(reason)
 
-    async def refuse(self, status: int, reason: str) -> None:
-        """An answer of our own."""
+    async def refuse(self, status: int, reason: str, more: Fields = ()) -> None:
+        """An answer of our own. more: fields."""
         if self.is_started:
             self.cut(reason)
             return
         text = (reason + "\n").encode("utf-8", "replace")
-        await self.start(status, text_fields(status, len(text)), is_followed=True)
+        await self.start(status, [*text_fields(status, len(text)), *more], is_followed=True)
         await self.end(text)
 
     def log(self) -> None:

@@ -146,7 +146,9 @@ def _no(error: MinicdnError) -> FetchAnswer:
     """The owner's no is an answer too."""
     if isinstance(error, ClientError):
         return FetchAnswer("refused", status=error.status, detail=error.reason)
-    return FetchAnswer("failed", detail=str(error), timed_out=isinstance(error, UpstreamError) and error.timed_out)
+    if isinstance(error, UpstreamError):
+        return FetchAnswer("failed", detail=str(error), timed_out=error.timed_out, retry_after_seconds=error.retry_after_seconds)
+    return FetchAnswer("failed", detail=str(error))
 
 
 async def _read(receive: Receive) -> bytes:

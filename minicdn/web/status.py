@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from minicdn.errors import ClientError, UpstreamError
 
 CLOSING = (400, 421, 501, 505)
@@ -19,6 +21,12 @@ def status_of(error: Exception) -> tuple[int, str]:
             return (504 if error.timed_out else 502), str(error)
         case _:
             return 500, f"internal error: {type(error).__name__}"
+
+
+def retry_fields(error: Exception) -> Fields:
+    """When the client may ask again, where that is known (RFC 9110 §10.2.3)."""
+    seconds = error.retry_after_seconds if isinstance(error, UpstreamError) else None
+    return [] if seconds is None else [(b"retry-after", b"%d" % max(1, ceil(seconds)))]
 
 
 def text_fields(status: int, length: int) -> Fields:

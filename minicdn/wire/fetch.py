@@ -118,7 +118,7 @@ class FetchAnswer:
     upstream_status: int = 0
     is_stale: bool = False
     timed_out: bool = False
-    retry_after_seconds: float = 0.0
+    retry_after_seconds: float | None = None
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -160,5 +160,5 @@ class FetchAnswer:
             upstream_status=take.integer("upstream_status", high=999, default=0),
             is_stale=take.flag("is_stale", default=False),
             timed_out=take.flag("timed_out"),
-            retry_after_seconds=take.number("retry_after_seconds"),
+            retry_after_seconds=take.number("retry_after_seconds", default=None),
         )

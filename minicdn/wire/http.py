@@ -1,12 +1,13 @@
 """The door to httpx: one exchange, head first, then the body as it arrives.
 
 Driven at transport level, so that nothing is added to a message (no cookies, no redirects, no decoding) and the target goes out byte for
-byte. httpx's errors end here; what leaves is one of three words: Unreachable (nothing was answered), TimedOut, Broken (cut in the middle).
+byte. httpx's errors end here; what leaves is one of these words: Unreachable (nothing was answered; NotConnected: there was no
+connection either), TimedOut, Broken (cut in the middle).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing
 
 import httpx
@@ -25,6 +26,10 @@ class ExchangeError(MinicdnError):
 
 class Unreachable(ExchangeError):
     """No connection, or it ended before an answer began."""
+
+
+class NotConnected(Unreachable):
+    """No connection could be made."""
 
 
 class TimedOut(ExchangeError):
@@ -90,9 +95,17 @@ class HttpDoor:
         self._timeout = {"connect": connect_seconds, "read": read_seconds, "write": read_seconds, "pool": read_seconds}
 
     async def send(
-        self, method: str, base: httpx.URL, target: bytes, fields: Fields, content: AsyncIterable[bytes] | bytes | None = None
+        self,
+        method: str,
+        base: httpx.URL,
+        target: bytes,
+        fields: Fields,
+        content: AsyncIterable[bytes] | bytes | None = None,
+        *,
+        on_connected: Callable[[], None] | None = None,
     ) -> Exchange:
-        """Send a request and wait for the final response's head. Raises Unreachable, TimedOut or Broken."""
+        """Send a request and wait for the final response's head. on_connected: called where a new connection was made for it.
+        Raises Unreachable, TimedOut or Broken."""
         stream = _Content(content) if content is not None and not isinstance(content, bytes) else None
         try:
             request = httpx.Request(
@@ -101,7 +114,7 @@ class HttpDoor:
                 headers=list(fields),
                 content=content if isinstance(content, bytes) else None,
                 stream=stream,
-                extensions={"timeout": self._timeout, "target": target},
+                extensions={"timeout": self._timeout, "target": target, "on_connected": on_connected},
             )
             return Exchange(await self._transport.handle_async_request(request))
         except httpx.HTTPError as error:
@@ -138,9 +151,11 @@ def _translate(error: Exception, *, is_answered: bool) -> ExchangeError:
     if isinstance(error, httpx.PoolTimeout):
         return TimedOut("no connection became free")
     if isinstance(error, httpx.ConnectTimeout):
-        return Unreachable("no connection within the deadline")
+        return NotConnected("no connection within the deadline")
     if isinstance(error, httpx.TimeoutException):
         return TimedOut("silent for too long")
+    if isinstance(error, httpx.ConnectError):
+        return NotConnected(said)
     if is_answered or (isinstance(error, httpx.RemoteProtocolError) and "without sending" not in said):
         return Broken(said)
     return Unreachable(said)

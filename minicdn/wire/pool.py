@@ -96,7 +96,7 @@ class Pool:
 
     async def _connect(self, site: Site, connect_seconds: float) -> ClientConnection:
         if self._is_closed:
-            raise httpx.ConnectError("this node is stopping")
+            raise httpx.CloseError("this node is stopping")
         while self._idle and len(self._taken) + self._idle_count >= self._connections_max:
             self._close_oldest(next(iter(self._idle)))
         try:
@@ -108,7 +108,7 @@ class Pool:
             raise httpx.ConnectError(_in_words(error)) from error
         if self._is_closed:
             connection.close()
-            raise httpx.ConnectError("this node is stopping")
+            raise httpx.CloseError("this node is stopping")
         return connection
 
     async def _open(self, scheme: str, host: str, port: int) -> ClientConnection:

@@ -22,7 +22,8 @@ REFUSAL = 300
 
 
 class LeanTransport(httpx.AsyncBaseTransport):
-    """Honours the request extensions `target` (bytes on the request line) and `timeout` (connect, read, write, pool: seconds)."""
+    """Honours the request extensions `target` (bytes on the request line), `timeout` (connect, read, write, pool: seconds) and
+    `on_connected` (called for each new connection)."""
 
     def __init__(self, *, connections_max: int, keepalive_seconds: float) -> None:
         self._pool = Pool(connections_max, keepalive_seconds)
@@ -32,7 +33,7 @@ class LeanTransport(httpx.AsyncBaseTransport):
         try:
             connection, sending = await self._exchange(request, site, waits)
         except Lost as error:
-            raise (httpx.RemoteProtocolError if error.is_answered else httpx.ConnectError)(str(error)) from error
+            raise (httpx.RemoteProtocolError if error.is_answered else httpx.ReadError)(str(error)) from error
         stream = _Stream(self._pool, site, connection, sending, waits["read"])
         return httpx.Response(connection.status, headers=connection.fields, stream=stream)
 
@@ -41,9 +42,12 @@ class LeanTransport(httpx.AsyncBaseTransport):
     ) -> tuple[ClientConnection, asyncio.Task[None] | None]:
         """Send, and wait for the head. Twice at most; a stream that was begun can't be sent again."""
         is_repeatable = request.method in REPEATABLE and isinstance(request.stream, httpx.ByteStream)
+        on_connected = request.extensions.get("on_connected")
         is_new = False
         while True:
             connection = await self._pool.take(site, waits, is_new=is_new)
+            if not connection.exchanges_count and on_connected is not None:
+                on_connected()
             try:
                 return connection, await _send_and_wait(connection, request, waits)
             except Lost as error:

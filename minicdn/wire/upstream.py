@@ -11,8 +11,8 @@ import httpx
 from minicdn.core.headers import end_to_end, first, has, without
 from minicdn.core.message import Fields, Head
 from minicdn.core.target import parse_target, split_absolute
-from minicdn.errors import ClientError, UpstreamError
-from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, TimedOut, host_field, parse_base
+from minicdn.errors import ClientError, UpstreamError, UpstreamUnreachable
+from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NotConnected, TimedOut, host_field, parse_base
 
 BODILESS = (204, 304)
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -56,16 +56,29 @@ class Upstream:
         self._prefix = b"/" + self._prefix if self._prefix else b""
 
     async def send(
-        self, method: str, key: str, fields: Fields, content: AsyncIterable[bytes] | None = None, *, follows: bool = False
+        self,
+        method: str,
+        key: str,
+        fields: Fields,
+        content: AsyncIterable[bytes] | None = None,
+        *,
+        follows: bool = False,
+        on_connected: Callable[[], None] | None = None,
     ) -> UpstreamAnswer:
         """fields: end-to-end ones; Host is set here. follows: GET and HEAD go after redirects, FOLLOWED_MAX of them, to wherever the
-        upstream points. Raises UpstreamError."""
+        upstream points. on_connected: called where a new connection to the upstream was made. Raises UpstreamError; UpstreamUnreachable
+        where none could be made."""
         lines = [(name, value) for name, value in fields if name != b"host"]
         if content is not None and not has(fields, b"content-length"):
             lines.append((b"Transfer-Encoding", b"chunked"))
         request_at = self._wall()
         base, target = self._base, self._prefix + key.encode("ascii")
-        exchange = await self._exchange(method, base, target, lines, content)
+        try:
+            exchange = await self._exchange(method, base, target, lines, content, on_connected)
+        except UpstreamError as error:
+            if isinstance(error.__cause__, NotConnected):
+                raise UpstreamUnreachable(str(error)) from error
+            raise
         for _ in range(FOLLOWED_MAX if follows and method in ("GET", "HEAD") else 0):
             there = _redirected(exchange, base, target)
             if there is None:
@@ -79,10 +92,17 @@ class Upstream:
         return UpstreamAnswer(head, _length(method, exchange), request_at, self._wall(), exchange)
 
     async def _exchange(
-        self, method: str, base: httpx.URL, target: bytes, lines: list[tuple[bytes, bytes]], content: AsyncIterable[bytes] | None
+        self,
+        method: str,
+        base: httpx.URL,
+        target: bytes,
+        lines: list[tuple[bytes, bytes]],
+        content: AsyncIterable[bytes] | None,
+        on_connected: Callable[[], None] | None = None,
     ) -> Exchange:
         try:
-            return await self._door.send(method, base, target, [(b"Host", host_field(base)), *lines], content)
+            named = [(b"Host", host_field(base)), *lines]
+            return await self._door.send(method, base, target, named, content, on_connected=on_connected)
         except ExchangeError as error:
             raise UpstreamError(f"the upstream {self.url} can't be asked: {error}", timed_out=isinstance(error, TimedOut)) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.asking import ask
+from tests.kit.asking import ask, ask_all
 from tests.kit.origin import Origin, validating, whole
 from tests.kit.ports import free_port
 from tests.kit.stage import Stage
@@ -49,6 +49,30 @@ def test_an_upstream_that_comes_back_is_asked_again(stage: Stage) -> None:
     assert manager.ask("/late.txt").status == 502
     nginx.start()
     eventually(lambda: manager.ask("/late.txt").body == b"here now", "the file after the upstream's return", deadline_seconds=30)
+
+
+@pytest.mark.parametrize("peers", [0, 2])
+def test_an_upstream_that_is_away_is_left_alone(stage: Stage, peers: int) -> None:
+    """200 requests for different files cost it a handful of attempts; when it is back, it is asked within the longest rest."""
+    nginx = stage.nginx()
+    nginx.put("back.txt", b"here again")
+    cluster = stage.cluster(nginx.url, peers=peers)
+    nodes = cluster.peers or [cluster.manager]
+    nginx.stop()
+    for node in nodes:
+        answers = ask_all([f"{node.url}/file-{number}" for number in range(200)], at_once=4)
+        assert {answer.status for answer in answers} == {502}
+        assert {answer["Retry-After"] for answer in answers} <= {"1", "2"}
+    for node in nodes:
+        stats = node.stats()
+        assert 2 <= stats["upstream_requests_count"] <= 30, stats
+        assert stats["upstream_spared_count"] >= 50, stats
+        assert node.output.count("connection refused") == 1, node.show()
+    nginx.start()
+    for node in nodes:
+        eventually(lambda node=node: node.ask("/back.txt").body == b"here again", "the file after its return", deadline_seconds=4)
+    said = "".join(node.output for node in nodes)
+    assert 1 <= said.count(f"the upstream {nginx.url} is back") <= len(nodes), said
 
 
 def test_an_upstream_with_a_base_path(stage: Stage) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from minicdn.core.dates import format_http_date
+from minicdn.node.patience import MAX_SECONDS
 from tests.conformance.kit_origin import Scene
 from tests.conformance.kit_rows import Ask, Down, Later, Row, Sees, Up
 from tests.conformance.kit_stage import Served, Stage
@@ -41,6 +42,7 @@ class Play:
             if any(isinstance(step, Down) for step in self._row.steps):
                 stage.run(stage.origin.stop())
                 stage.run(stage.origin.start())
+                stage.time.move(MAX_SECONDS)  # the nodes may leave it alone for so long
             stage.apply_policy(self._set_up, {})
 
     def _take(self, step: Any, where: str) -> None:

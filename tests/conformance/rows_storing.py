@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conformance.kit_rows import Down, Row, Up, ask, goes, lasts, later, on, row, sees, stays, up
+from tests.conformance.kit_rows import ALONE, OWNER, Down, Row, Up, ask, goes, lasts, later, on, row, sees, stays, up
 
 DAY = 24 * 3600
 YEAR = 365 * DAY
@@ -724,6 +724,57 @@ ERRORS = on(
         Down(False),
         later(5),
         ask(up=up(body="one")),
+    ),
+    row(
+        "refused-says-when-to-ask-again", "connection errors", "RFC 9110 §10.2.3",
+        Down(),
+        ask(sees=sees("Retry-After: 1", status=502)),
+    ),
+    row(
+        "after-two-refusals-it-is-left-alone", "connection errors", "RFC 9110 §15.6.3",
+        Down(),
+        ask(sees=sees(status=502)),
+        ask(target="@.b", sees=sees(status=502)),
+        Down(False),
+        ask(sees=sees("Retry-After: 1", status=502)),
+        later(2),
+        ask(up=up(body="one")),
+        ask(target="@.b", up=up(body="two")),
+    ),
+    row(
+        "left-alone-by-other-methods-too", "connection errors", "RFC 9110 §10.2.3",
+        Down(),
+        ask(sees=sees(status=502)),
+        ask(method="POST", body="x", sees=sees(status=502)),
+        Down(False),
+        ask(method="POST", body="x", sees=sees("Retry-After: 1", status=502)),
+        later(2),
+        ask(method="POST", body="x", up=up(body="one")),
+        only=(ALONE, OWNER),  # another peer sends them by itself
+    ),
+    row(
+        "stale-while-it-is-left-alone", "connection errors", "RFC 5861 §4",
+        ask(up=up("Cache-Control: max-age=60, stale-if-error=600", body="one")),
+        later(60),
+        Down(),
+        ask(sees=sees("Age: 60", body="one")),
+        ask(sees=sees("Age: 60", body="one")),
+        Down(False),
+        ask(sees=sees("Age: 60", "-Retry-After", body="one")),
+        later(2),
+        ask(up=up(body="two")),
+    ),
+    row(
+        "one-refusal-is-an-accident", "connection errors", "RFC 9110 §15.6.3",
+        Down(),
+        ask(sees=sees(status=502)),
+        Down(False),
+        ask(up=up(body="one")),
+    ),
+    row(
+        "what-breaks-off-rests-nobody", "connection errors", "RFC 9110 §15.6.3",
+        *(ask(up=up(hangup=True), sees=sees("-Retry-After", status=502)) for _ in range(3)),
+        ask(target="@.b", up=up(body="one")),
     ),
     row(
         "silence-is-a-504", "connection errors", "RFC 9110 §15.6.5",

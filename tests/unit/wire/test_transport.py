@@ -17,7 +17,7 @@ import pytest
 
 from minicdn.wire import http
 from minicdn.wire.connection import READ_AHEAD_BYTES
-from minicdn.wire.http import Broken, Exchange, ExchangeError, HttpDoor, TimedOut, Unreachable, parse_base
+from minicdn.wire.http import Broken, Exchange, ExchangeError, HttpDoor, NotConnected, TimedOut, Unreachable, parse_base
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -431,7 +431,7 @@ def test_nobody_there(run: Any) -> None:
     async def story() -> None:
         async with staged(always) as stage:
             await stage.server.stop()
-            with pytest.raises(Unreachable, match=r"^connection refused$"):
+            with pytest.raises(NotConnected, match=r"^connection refused$"):
                 await stage.get()
 
     run(story())
@@ -441,7 +441,7 @@ def test_a_name_that_is_none(run: Any) -> None:
     async def story() -> None:
         async with staged(always) as stage:
             for name in ("a..b", f"{'x' * 64}.example", "nowhere.invalid"):
-                with pytest.raises(Unreachable) as caught:
+                with pytest.raises(NotConnected) as caught:
                     await stage.door.send("GET", parse_base(f"http://{name}/"), b"/", ())
                 assert "\n" not in str(caught.value)
 
@@ -461,7 +461,7 @@ def test_a_connection_that_is_never_accepted(run: Any) -> None:
                 filler.connect_ex(listener.getsockname())
             door = HttpDoor(connections_max=1, connect_seconds=0.2, read_seconds=5)
             try:
-                with pytest.raises(Unreachable, match="within the deadline"):
+                with pytest.raises(NotConnected, match="within the deadline"):
                     await door.send("GET", parse_base(f"http://127.0.0.1:{listener.getsockname()[1]}/"), b"/", ())
             finally:
                 await door.close()
@@ -834,7 +834,7 @@ def test_no_tls_where_some_is_expected(run: Any, trusted: Any) -> None:
 def test_a_greeting_that_is_never_answered(run: Any, trusted: Any) -> None:
     async def story() -> None:
         async with staged(lambda side: side.rest(), scheme="https", host="localhost", connect_seconds=0.2) as stage:  # type: ignore[arg-type,return-value]
-            with pytest.raises(Unreachable, match="within the deadline"):
+            with pytest.raises(NotConnected, match="within the deadline"):
                 await stage.get()
             await stage.server.wait_open(0)
 
@@ -926,6 +926,41 @@ def test_either_transport_says_the_same_of_what_goes_wrong(either: str, octets: 
             assert "\n" not in str(caught.value)
 
     asyncio.run(story())
+
+
+def test_no_answer_is_not_the_same_as_no_connection(either: str) -> None:
+    async def talk(side: Side) -> None:
+        await side.head()
+
+    async def story() -> None:
+        async with staged(talk) as stage:
+            with pytest.raises(Unreachable) as caught:
+                await stage.get()
+            assert type(caught.value) is Unreachable
+            await stage.server.stop()
+            with pytest.raises(NotConnected):
+                await stage.get()
+
+    asyncio.run(story())
+
+
+def test_who_asks_hears_of_a_new_connection_before_its_answer(run: Any) -> None:
+    events: list[str] = []
+
+    async def talk(side: Side) -> None:
+        while await side.head():
+            events.append("asked")
+            await side.say(OK)
+
+    async def story() -> None:
+        async with staged(talk) as stage:
+            for _ in range(2):
+                exchange = await stage.door.send("GET", stage.base, b"/", (), on_connected=lambda: events.append("connected"))
+                await exchange.read(99)
+                await exchange.close()
+
+    run(story())
+    assert events == ["connected", "asked", "asked"]
 
 
 def test_either_transport_sends_uploads(either: str) -> None:
