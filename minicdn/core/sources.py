@@ -1,0 +1,126 @@
+"""Whom a swarm's requester asks: what each is known to hold, how quick it was, and whether it is left alone for a while.
+
+A source that can't be reached rests, longer each time. One that sent wrong bytes twice is shunned. One whose latest piece took far longer than
+pieces take (beyond the mean and three deviations, or twenty means; Dragonfly's rule) is set aside as a holder for a while: its own pieces are still
+asked of it, since nobody else may have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
+
+REST_SECONDS_MIN, REST_SECONDS_MAX = 1.0, 30.0
+ASIDE_SECONDS = 10.0
+SHUN_SECONDS = 600.0
+LIES_MAX = 2
+OUTLIER_DEVIATIONS, OUTLIER_MEANS = 3.0, 20.0
+SAMPLES_MIN = 16
+SMOOTHING = 0.3
+
+
+@dataclass(slots=True)
+class Source:
+    """url None: the upstream, by this node itself. have_mask: bit i is set where it is known to hold piece i. own, referred: heaps of
+    pieces to ask of it, as their owner and as a holder."""
+
+    url: str | None
+    have_mask: int = 0
+    own: list[int] = field(default_factory=list)
+    referred: list[int] = field(default_factory=list)
+    flights_count: int = 0
+    bytes_per_second: float = 0.0
+    failures_count: int = 0
+    lies_count: int = 0
+    resting_until: float = 0.0
+    aside_until: float = 0.0
+
+    def is_resting(self, now: float) -> bool:
+        return now < self.resting_until
+
+    def may_hold_for_us(self, now: float) -> bool:
+        return now >= self.resting_until and now >= self.aside_until
+
+    def fail(self, now: float) -> None:
+        self.failures_count += 1
+        seconds = min(REST_SECONDS_MIN * 2 ** (self.failures_count - 1), REST_SECONDS_MAX)
+        self.resting_until = max(self.resting_until, now + seconds)
+
+    def stalled(self, now: float) -> None:
+        """Nothing comes of a flight: others first, for a while."""
+        self.aside_until = max(self.aside_until, now + ASIDE_SECONDS)
+
+    def lie(self, now: float) -> bool:
+        self.lies_count += 1
+        self.have_mask = 0
+        is_shunned = self.lies_count >= LIES_MAX
+        self.resting_until = max(self.resting_until, now + (SHUN_SECONDS if is_shunned else REST_SECONDS_MIN))
+        return is_shunned
+
+    def drain(self) -> list[int]:
+        """What was queued at it; it has nothing queued then."""
+        queued = [*self.own, *self.referred]
+        self.own, self.referred = [], []
+        return queued
+
+
+class Sources:
+    """All of them. me: this node, which is always quick and never a holder for itself."""
+
+    def __init__(self, me: str | None) -> None:
+        self._me = me
+        self._sources: dict[str | None, Source] = {}
+        self._count = 0
+        self._mean = self._squares = 0.0
+
+    @property
+    def mean_seconds(self) -> float:
+        """How long pieces take, from the question to their last byte."""
+        return self._mean
+
+    def get(self, url: str | None) -> Source:
+        source = self._sources.get(url)
+        if source is None:
+            source = self._sources[url] = Source(url)
+        return source
+
+    def urls(self) -> Iterable[str | None]:
+        return self._sources.keys()
+
+    def took(self, url: str | None, size: int, seconds: float) -> None:
+        """A piece of `size` bytes came from it within so many seconds (Welford's mean and deviation over all pieces)."""
+        source = self.get(url)
+        source.failures_count = 0
+        speed = size / max(seconds, 1e-6)
+        source.bytes_per_second += (speed - source.bytes_per_second) * (SMOOTHING if source.bytes_per_second else 1.0)
+        self._count += 1
+        difference = seconds - self._mean
+        self._mean += difference / self._count
+        self._squares += difference * (seconds - self._mean)
+
+    def is_outlier(self, seconds: float) -> bool:
+        if self._count < SAMPLES_MIN:
+            return False
+        deviation = sqrt(self._squares / self._count)
+        return seconds > min(self._mean + OUTLIER_DEVIATIONS * deviation, OUTLIER_MEANS * self._mean)
+
+    def choose(
+        self, index: int, now: float, rng: random.Random, *, besides: Iterable[str | None], room: int
+    ) -> Source | None:
+        """One of those known to hold the piece, by chance in proportion to the speed that it has to spare."""
+        bit, others = 1 << index, tuple(besides)
+        able = [
+            source
+            for url, source in self._sources.items()
+            if url is not None and source.have_mask & bit and url not in others and source.may_hold_for_us(now) and source.flights_count < room
+        ]
+        if not able:
+            return None
+        usual = max((source.bytes_per_second for source in able), default=0.0) or 1.0
+        weights = [(source.bytes_per_second or usual) / (1 + source.flights_count) for source in able]
+        return rng.choices(able, weights)[0]
