@@ -54,6 +54,20 @@ class SpanSet:
         starts[first:last] = [start]
         ends[first:last] = [end]
 
+    def remove(self, start: int, end: int) -> None:
+        """Take [start, end) out, splitting what it cuts. An empty span changes nothing."""
+        if start >= end:
+            return
+        ends, starts = self._ends, self._starts
+        first = bisect_right(ends, start)
+        last = bisect_right(starts, end - 1)
+        if first >= last:
+            return
+        rests = [(starts[first], start), (end, ends[last - 1])]
+        rests = [(low, high) for low, high in rests if low < high]
+        starts[first:last] = [low for low, _ in rests]
+        ends[first:last] = [high for _, high in rests]
+
     def reach(self, start: int) -> int:
         """How far one can read on from `start` without a gap; `start` itself where that byte is not there."""
         index = bisect_right(self._starts, start) - 1

@@ -18,8 +18,11 @@ from __future__ import annotations
 import asyncio
 from enum import Enum
 
+from minicdn.core.pieces import Pieces
 from minicdn.core.spans import SpanSet
 from minicdn.errors import BrokenBody, DiskError
+from minicdn.store.ledger import Ledger
+from minicdn.store.pieced import Pieced
 from minicdn.store.reader import Reader
 from minicdn.store.relay import Relay
 from minicdn.store.storage import Storage
@@ -36,10 +39,13 @@ class Progress(Enum):
     BROKEN = "broken"
 
 
-class Body:
+class Body(Pieced):
     """Bytes with progress. Not thread-safe: all calls on the event loop."""
 
-    __slots__ = ("_coming", "_is_discarded", "_readers", "_relay", "_room", "_storage", "_waiters", "error", "have", "length", "progress")
+    __slots__ = (
+        *("_coming", "_is_discarded", "_ledger", "_readers", "_relay", "_room", "_storage", "_waiters"),
+        *("error", "have", "length", "progress"),
+    )
 
     def __init__(self, storage: Storage | None, length: int | None = None) -> None:
         """storage None: the body relays from its first byte."""
@@ -54,6 +60,7 @@ class Body:
         self._room: asyncio.Future[None] | None = None
         self._is_discarded = False
         self._coming: list[tuple[int, int]] | None = None
+        self._ledger = Ledger(Pieces.of(length)) if length and storage is not None and storage.medium == "disk" else None
 
     @classmethod
     def partial(cls, storage: Storage, length: int) -> Body:
@@ -110,6 +117,8 @@ class Body:
             raise BrokenBody("more bytes came than were announced")
         self._storage.write(offset, data)
         self.have.add(offset, end)
+        if self._ledger is not None:
+            self._ledger.took(offset, data)
         if self._waiters:
             self._waiters.wake(offset, end)
 
@@ -118,6 +127,7 @@ class Body:
         if self._relay is None:
             self._relay = Relay(self._storage, self.have.reach(0))
             self._storage = self._relay
+            self._ledger = None
 
     async def wait_room(self) -> None:
         """Back-pressure: returns when a relayed body's window has room. Others always have. Raises BrokenBody where nobody takes
@@ -158,6 +168,11 @@ class Body:
         covered = SpanSet([*self.have.gaps(start, end)])
         on_its_way = SpanSet(self._coming or ())
         return [gap for span in covered for gap in on_its_way.gaps(*span)]
+
+    def _no_longer_whole(self) -> None:
+        if self.progress is Progress.WHOLE:
+            self._coming = self._coming or []
+            self.progress = Progress.FILLING if self._coming else Progress.PARTIAL
 
     def finish(self) -> None:
         """No more bytes are coming; the length is what was written. Raises BrokenBody where that is not what was announced: a

@@ -49,3 +49,11 @@ def test_gaps_are_what_is_missing_and_fill_it(added, asked):
     for gap in gaps:
         held.add(*gap)
     assert held.covers(start, end) and held.gaps(start, end) == []
+
+
+@given(st.lists(spans), spans)
+def test_what_is_removed_is_gone_and_nothing_else(added, removed):
+    held = SpanSet(added)
+    held.remove(*removed)
+    assert positions(list(held)) == positions(added) - positions([removed])
+    assert held == SpanSet(list(held))

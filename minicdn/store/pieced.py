@@ -1,0 +1,114 @@
+"""A body's side that deals in pieces: whose digests are known, what may be read once it is verified, what turned out wrong.
+
+Bytes from a piece's owner or the upstream are written as any body's are. Those from another holder are written *unverified*: they
+are in the storage, nobody can read them, and accept() lets them be read when their digest is the one that the owner names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minicdn.core.pieces import Pieces
+from minicdn.errors import BrokenBody
+from minicdn.store.ledger import Hashed, Ledger
+
+if TYPE_CHECKING:
+    from minicdn.core.spans import SpanSet
+    from minicdn.store.storage import Storage
+    from minicdn.store.waiters import Waiters
+
+READ_BACK_BYTES = 1024 * 1024
+
+
+class Pieced:
+    """What a Body can do with pieces. Ledger None: nothing that is kept on disk under a known length."""
+
+    __slots__ = ()
+
+    _ledger: Ledger | None
+    _storage: Storage
+    _waiters: Waiters | None
+    have: SpanSet
+    length: int | None
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """How the body is cut; None where it is not: in memory, relayed, of unknown length, or no larger than one piece."""
+        return self._ledger.layout if self._ledger is not None and self._ledger.layout.count > 1 else None
+
+    def digest_of(self, index: int) -> bytes | None:
+        """The SHA-256 of a whole piece. None where the piece is not whole, or came with holes: find_digest() tells."""
+        return self._ledger.digest_of(index) if self._ledger is not None else None
+
+    async def find_digest(self, index: int) -> bytes | None:
+        """The same, reading back what was not hashed as it came. None where the piece is not whole. Raises BrokenBody."""
+        ledger = self._ledger
+        if ledger is None or ledger.digest_of(index) is not None:
+            return self.digest_of(index)
+        start, end = ledger.layout.span(index)
+        hashed = ledger.hashed(index)
+        if not self.have.covers(start, end):
+            return None
+        while hashed.until < end:
+            size = min(READ_BACK_BYTES, end - hashed.until)
+            hashed.take(hashed.until, await self._storage.read_waiting(hashed.until, size))
+        if self.have.covers(start, end):
+            ledger.know(index, hashed.digest())
+        return ledger.digest_of(index)
+
+    def write_unverified(self, offset: int, data: bytes) -> None:
+        """Take bytes in that nobody may read before accept(). Those of one piece should come in order. Raises DiskError, or
+        BrokenBody for more than was announced."""
+        ledger = self._ledger
+        if ledger is None or offset + len(data) > ledger.layout.length:
+            raise BrokenBody("more bytes came than were announced")
+        for start, end in ledger.took_unverified(offset, data, self.have):
+            self._storage.write(start, data[start - offset : end - offset])
+
+    def unverified_until(self, index: int) -> int:
+        """The position in the body at which unverified bytes of this piece should go on."""
+        assert self._ledger is not None
+        pending = self._ledger.unverified.get(index)
+        return (pending.hashed if pending is not None else self._ledger.hashed(index)).until
+
+    def accept(self, index: int, digest: bytes) -> bool:
+        """The piece's digest, from one who knows. True: the unverified bytes fit it, and can be read now. False: they are forgotten,
+        and nothing has changed."""
+        ledger = self._ledger
+        assert ledger is not None
+        start, end = ledger.layout.span(index)
+        pending = ledger.unverified.pop(index, None)
+        if pending is None:
+            return ledger.digest_of(index) == digest
+        if all(pending.spans.covers(*gap) for gap in self.have.gaps(start, end)):
+            self._read_back(pending.hashed, end)
+        if pending.hashed.until != end or pending.hashed.digest() != digest:
+            return False
+        self.have.add(start, end)
+        ledger.know(index, digest)
+        if self._waiters:
+            self._waiters.wake(start, end)
+        return True
+
+    def _read_back(self, hashed: Hashed, end: int) -> None:
+        """What lies behind a hole that was filled since: rare, and just written, so it need not wait for the disk."""
+        while hashed.until < end:
+            data = self._storage.read(hashed.until, min(READ_BACK_BYTES, end - hashed.until))
+            if not data:
+                return
+            hashed.take(hashed.until, data)
+
+    def forget_unverified(self, index: int) -> None:
+        """Given up half-way: what came of the piece unverified is worth nothing. Idempotent."""
+        if self._ledger is not None:
+            self._ledger.unverified.pop(index, None)
+
+    def reject(self, index: int) -> None:
+        """A piece that could be read turns out wrong: it is not there any more. A whole body is partial again."""
+        assert self._ledger is not None
+        self.have.remove(*self._ledger.layout.span(index))
+        self._ledger.forget(index)
+        self._no_longer_whole()
+
+    def _no_longer_whole(self) -> None:
+        raise NotImplementedError
