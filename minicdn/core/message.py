@@ -6,10 +6,12 @@ makes them so); response names keep the upstream's case, so look-ups in response
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 Fields = Sequence[tuple[bytes, bytes]]
+Inform = Callable[[int, Fields], None]
+"""Takes an interim answer's status and fields, on their way to the one client whose request was sent on (RFC 9110 §15.2)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from minicdn.core.decide import Fetch, Refuse, Serve, Validate, decide
 from minicdn.core.freshness import Policy
 from minicdn.core.headers import has
 from minicdn.core.journal import Mark
-from minicdn.core.message import Request
+from minicdn.core.message import Inform, Request
 from minicdn.core.novarysearch import SearchRule, canonical_key, parse_no_vary_search
 from minicdn.core.roster import PeerList, owners
 from minicdn.core.vary import choose, selecting
@@ -105,12 +105,19 @@ class Cache:
         return self._hit(request, entry, plan, is_forwarded=False)
 
     async def find(
-        self, request: Request, *, is_forwarded: bool = False, wants_fresh: bool = False, mark: Mark | None = None
+        self,
+        request: Request,
+        *,
+        is_forwarded: bool = False,
+        wants_fresh: bool = False,
+        mark: Mark | None = None,
+        on_interim: Inform | None = None,
     ) -> Found:
         """Something to serve for a GET or HEAD. Raises ClientError (what was asked can't be had) or UpstreamError.
 
         wants_fresh: a peer refreshes its copy, and waits: nothing stale helps it. mark: of the peer that forwards; where it has heard
-        of purges that this node has not, nothing is served unasked, and no fill is joined that began before them.
+        of purges that this node has not, nothing is served unasked, and no fill is joined that began before them. on_interim: told of
+        1xx answers to a fill that this request starts; who joins one does not know yet whether that answer is for him.
         """
         is_behind = is_forwarded and self._purger.is_behind(mark)
         entry = self._choose(request)
@@ -120,18 +127,24 @@ class Cache:
                 if missing_spans(request, entry):
                     return await self._complete(request, entry, is_forwarded=is_forwarded)
                 if plan.stale and (wants_fresh or (not is_forwarded and self._is_owners_to_say(plan, request))):
-                    return await self._fill(request, entry, "stale", is_forwarded=is_forwarded)
+                    return await self._fill(request, entry, "stale", is_forwarded=is_forwarded, on_interim=on_interim)
                 return self._hit(request, entry, plan, is_forwarded=is_forwarded)
             case Refuse() if is_forwarded or not self._owners(request.key):
                 raise ClientError(plan.status, plan.reason)
             case Validate():
-                return await self._fill(request, entry, plan.fwd, is_forwarded=is_forwarded, is_alone=is_behind)
+                return await self._fill(
+                    request, entry, plan.fwd, is_forwarded=is_forwarded, is_alone=is_behind, on_interim=on_interim
+                )
             case Fetch():
                 forward = "vary-miss" if entry is None and self.stored_for(request.key) else plan.fwd
                 part = _part_of(single_range(request)) if entry is None else None
-                return await self._fill(request, entry, forward, is_forwarded=is_forwarded, part=part, is_alone=is_behind)
+                return await self._fill(
+                    request, entry, forward, is_forwarded=is_forwarded, part=part, is_alone=is_behind, on_interim=on_interim
+                )
             case _:
-                return await self._fill(request, entry, "request", is_forwarded=is_forwarded, is_alone=is_behind)
+                return await self._fill(
+                    request, entry, "request", is_forwarded=is_forwarded, is_alone=is_behind, on_interim=on_interim
+                )
 
     def _is_owners_to_say(self, plan: Serve, request: Request) -> bool:
         """Whether a copy that might be served stale while it is refreshed is another node's: the owner may have a newer one already."""
@@ -205,7 +218,15 @@ class Cache:
         return await self._fill(request, None, "partial", is_forwarded=is_forwarded)
 
     async def _fill(
-        self, request: Request, held: Entry | None, forward: str, *, is_forwarded: bool, part: Part | None = None, is_alone: bool = False
+        self,
+        request: Request,
+        held: Entry | None,
+        forward: str,
+        *,
+        is_forwarded: bool,
+        part: Part | None = None,
+        is_alone: bool = False,
+        on_interim: Inform | None = None,
     ) -> Found:
         """Join the fill under way, or start one; a second and third turn where somebody else's answer can't be ours. is_alone: neither
         joined nor to be joined."""
@@ -214,7 +235,7 @@ class Cache:
             fill = self._dock.find(flight) if flight is not None else None
             is_collapsed = fill is not None
             if fill is None:
-                fill = self._start(request, held, flight, is_forwarded=is_forwarded, part=part)
+                fill = self._start(request, held, flight, is_forwarded=is_forwarded, part=part, on_interim=on_interim)
                 self._counters.add("misses_count")
             else:
                 self._counters.add("joins_count")
@@ -229,7 +250,7 @@ class Cache:
                 fill.release()
                 return await self._complete(request, outcome.entry, is_forwarded=is_forwarded)
             return self._found(request, fill, outcome, forward, is_collapsed=is_collapsed)
-        fill = self._start(request, held, None, is_forwarded=is_forwarded, part=part)
+        fill = self._start(request, held, None, is_forwarded=is_forwarded, part=part, on_interim=on_interim)
         return self._found(request, fill, await fill.wait_outcome(), forward, is_collapsed=False)
 
     def _found(self, request: Request, fill: Fill, outcome: Outcome, forward: str, *, is_collapsed: bool) -> Found:
@@ -273,8 +294,9 @@ class Cache:
         is_wanted: bool = False,
         part: Part | None = None,
         base: Entry | None = None,
+        on_interim: Inform | None = None,
     ) -> Fill:
-        suppliers = self._suppliers(request.key, is_forwarded=is_forwarded, wants_fresh=is_wanted)
+        suppliers = self._suppliers(request.key, is_forwarded=is_forwarded, wants_fresh=is_wanted, on_interim=on_interim)
         is_hot = len(suppliers) > 1
         return self._dock.start(
             request, held, suppliers, flight=flight, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base
@@ -300,20 +322,23 @@ class Cache:
                 urls.append(member.url)
         return urls
 
-    def _suppliers(self, key: str, *, is_forwarded: bool, wants_fresh: bool) -> list[Ask]:
+    def _suppliers(self, key: str, *, is_forwarded: bool, wants_fresh: bool, on_interim: Inform | None) -> list[Ask]:
         urls = [] if is_forwarded or key in self._passing else self._owners(key)
-        return [*(self._asking_peer(url, wants_fresh) for url in urls), self._ask_upstream]
+        return [*(self._asking_peer(url, wants_fresh, on_interim) for url in urls), self._asking_upstream(on_interim)]
 
-    async def _ask_upstream(self, request: Request, held: Entry | None, part: Part | None) -> Supply:
-        if self._upstream is None:
-            raise UpstreamError("the upstream is not known yet: this node has not reached its manager")
-        return await self._upstream.ask(request, held, part)
+    def _asking_upstream(self, on_interim: Inform | None) -> Ask:
+        async def ask(request: Request, held: Entry | None, part: Part | None) -> Supply:
+            if self._upstream is None:
+                raise UpstreamError("the upstream is not known yet: this node has not reached its manager")
+            return await self._upstream.ask(request, held, part, on_interim=on_interim)
 
-    def _asking_peer(self, url: str, wants_fresh: bool) -> Ask:
+        return ask
+
+    def _asking_peer(self, url: str, wants_fresh: bool, on_interim: Inform | None) -> Ask:
         async def ask(request: Request, held: Entry | None, part: Part | None) -> Supply:
             assert self._peers is not None
             try:
-                return await self._peers.ask(url, request, held, part, wants_fresh=wants_fresh)
+                return await self._peers.ask(url, request, held, part, wants_fresh=wants_fresh, on_interim=on_interim)
             except PeerError as error:
                 self._aside[url] = str(error)
                 raise

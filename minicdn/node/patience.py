@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncIterable, Callable
 
 from minicdn.core.counters import Counters
-from minicdn.core.message import Fields
+from minicdn.core.message import Fields, Inform
 from minicdn.core.rest import Rest, Turn
 from minicdn.errors import UpstreamError, UpstreamUnreachable
 from minicdn.wire.upstream import Upstream, UpstreamAnswer
@@ -47,7 +47,14 @@ class PatientUpstream:
         """Set when a trial ends."""
 
     async def send(
-        self, method: str, key: str, fields: Fields, content: AsyncIterable[bytes] | None = None, *, follows: bool = False
+        self,
+        method: str,
+        key: str,
+        fields: Fields,
+        content: AsyncIterable[bytes] | None = None,
+        *,
+        follows: bool = False,
+        on_interim: Inform | None = None,
     ) -> UpstreamAnswer:
         """As Upstream.send. Raises UpstreamError, at once while the upstream rests."""
         turn = await self._take_turn()
@@ -60,7 +67,9 @@ class PatientUpstream:
 
         self._counters.add("upstream_requests_count")
         try:
-            answer = await self._upstream.send(method, key, fields, content, follows=follows, on_connected=reach)
+            answer = await self._upstream.send(
+                method, key, fields, content, follows=follows, on_connected=reach, on_interim=on_interim
+            )
             reach()
             return answer
         except UpstreamUnreachable as error:

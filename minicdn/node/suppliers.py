@@ -15,7 +15,7 @@ from minicdn.core.conditional import is_strong, strip_conditionals, validation_f
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_wire, is_fresh, rebase, storable
 from minicdn.core.headers import end_to_end, first, has_any, without
-from minicdn.core.message import Fields, Head, Request
+from minicdn.core.message import Fields, Head, Inform, Request
 from minicdn.core.partial import part_fields, span_of, whole_head
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.via import add_via
@@ -136,7 +136,7 @@ class UpstreamSupplier:
         self._policy = policy
         self._follows_redirects = follows_redirects
 
-    async def ask(self, request: Request, held: Entry | None, part: Part | None = None) -> Supply:
+    async def ask(self, request: Request, held: Entry | None, part: Part | None = None, *, on_interim: Inform | None = None) -> Supply:
         """Raises UpstreamError."""
         fields = add_via(forwarded_fields(request.fields), f"minicdn-{self._node_id}")
         if part is not None:
@@ -144,7 +144,9 @@ class UpstreamSupplier:
             fields += [(b"If-Range", part.validator)] if part.validator is not None else []
         elif held is not None and held.stored is not None:
             fields += validation_fields(held.stored.head)
-        answer = await self._upstream.send(request.method, full_key(request), fields, follows=self._follows_redirects)
+        answer = await self._upstream.send(
+            request.method, full_key(request), fields, follows=self._follows_redirects, on_interim=on_interim
+        )
         try:
             _check_asked_for(answer.head.status, held if part is None else None, part)
             return self._supply(request, answer, held)
@@ -239,7 +241,14 @@ class PeerSupplier:
         self._mark = mark
 
     async def ask(
-        self, url: str, request: Request, held: Entry | None, part: Part | None = None, *, wants_fresh: bool = False
+        self,
+        url: str,
+        request: Request,
+        held: Entry | None,
+        part: Part | None = None,
+        *,
+        wants_fresh: bool = False,
+        on_interim: Inform | None = None,
     ) -> Supply:
         """Raises PeerError where the peer can't be talked to (or is busy); UpstreamError and ClientError where it says so itself."""
         message = FetchRequest(
@@ -256,7 +265,7 @@ class PeerSupplier:
         self._counters.add("peer_requests_count")
         try:
             async with self._leash.hold(url):
-                found = await self._client.fetch(url, message)
+                found = await self._client.fetch(url, message, on_interim)
         except PeerError:
             self._counters.add("peer_errors_count")
             raise

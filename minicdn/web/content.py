@@ -9,7 +9,7 @@ from secrets import token_hex
 from typing import Any
 
 from minicdn.core.cachestatus import add_cache_status, cache_status
-from minicdn.core.headers import first, has
+from minicdn.core.headers import end_to_end, first, has
 from minicdn.core.logline import LogLine, parse_header_data
 from minicdn.core.message import Fields, Request
 from minicdn.core.target import parse_target, split_absolute
@@ -70,7 +70,7 @@ class Content:
             return
         async with _watching(response.receive):
             if found is None:
-                found = await self._node.cache.find(request)
+                found = await self._node.cache.find(request, on_interim=response.inform)
             await self._send(response, request, found)
 
     async def _send(self, response: Response, request: Request, found: Found) -> None:
@@ -119,10 +119,10 @@ class Content:
             raise ClientError(503, "the upstream is not known yet: this node has not reached its manager")
         node.counters.add("passes_count")
         has_content = has(request.fields, b"content-length") or has(request.fields, b"transfer-encoding")
-        fields = passed_fields(request.fields)
         content = _uploaded(response.receive) if has_content else None
         response.source = "upstream"
-        answer = await node.upstream.send(request.method, full_key(request), add_via(fields, self._name), content)
+        fields = add_via(passed_fields(request.fields), self._name)
+        answer = await node.upstream.send(request.method, full_key(request), fields, content, on_interim=response.inform)
         try:
             await node.invalidate(request, answer.head)
             member = cache_status(self._name, fwd="method", fwd_status=answer.head.status)
@@ -248,6 +248,11 @@ class Response:
         self.is_started = True
         self._status = status
         await self._send({"type": "http.response.start", "status": status, "headers": fields, "minicdn.is_followed": is_followed})
+
+    def inform(self, status: int, fields: Fields) -> None:
+        """An interim answer of the upstream's goes on to its client; nothing of it is kept."""
+        if self._connection is not None:
+            self._connection.inform(status, add_via(end_to_end(fields), f"minicdn-{self._node.id}"))
 
     async def send_body(self, chunk: bytes) -> None:
         """Waits while the client is slow; raises ClientGone when it takes nothing for too long."""

@@ -48,6 +48,13 @@ class Connection:
         self._transport = transport
         self._cycle = cycle
 
+    def inform(self, status: int, fields: Fields) -> None:
+        """An interim answer, where the client can still be given one; a client of HTTP/1.0 can't (RFC 9110 §15.2)."""
+        cycle = self._cycle
+        if cycle.response_started or cycle.disconnected or self._transport.is_closing() or cycle.scope["http_version"] == "1.0":
+            return
+        self._transport.write(response_head(status, fields))
+
     def cut(self) -> None:
         """The body broke off. A length or chunks tell the client, once what was sent has left; where the end of the connection would
         look like the end of the body, the connection is reset."""

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from minicdn.core.freshness import current_age, to_wire
+from minicdn.core.headers import end_to_end
 from minicdn.core.journal import Mark
-from minicdn.core.message import Head, Request
+from minicdn.core.message import Head, Inform, Request
 from minicdn.core.ranges import Unsatisfiable
 from minicdn.core.via import add_via, has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
@@ -19,6 +20,7 @@ from minicdn.node.suppliers import held_tag
 from minicdn.node.wanted import wanted_spans
 from minicdn.store.entry import Entry
 from minicdn.web.content import ClientGone, Receive, Scope, Send, _watching
+from minicdn.web.protocol import Connection
 from minicdn.web.status import text_fields
 from minicdn.wire.codec import decode, encode
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
@@ -51,7 +53,9 @@ class PeerDoor:
             if has_passed(request.fields, self._name):
                 raise ClientError(508, "this request has been here before: the upstream leads back to this node")
             mark = Mark.parse(fetch.mark)
-            found = await self._node.cache.find(request, is_forwarded=True, wants_fresh=fetch.wants_fresh, mark=mark)
+            found = await self._node.cache.find(
+                request, is_forwarded=True, wants_fresh=fetch.wants_fresh, mark=mark, on_interim=self._informing(scope)
+            )
         except MinicdnError as error:
             await self._send_head(send, _no(error), 0)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -60,6 +64,13 @@ class PeerDoor:
             await self._send_found(scope, send, fetch, request, found)
         finally:
             found.release()
+
+    def _informing(self, scope: Scope) -> Inform | None:
+        """Interim answers go on to the peer as what they are."""
+        connection: Connection | None = scope.get("minicdn.connection")
+        if connection is None:
+            return None
+        return lambda status, fields: connection.inform(status, add_via(end_to_end(fields), self._name))
 
     async def _send_found(self, scope: Scope, send: Send, fetch: FetchRequest, request: Request, found: Found) -> None:
         answer = self._describe(fetch, request, found)

@@ -14,6 +14,8 @@ from typing import Any
 
 import httptools
 
+from minicdn.core.message import Inform
+
 READ_AHEAD_BYTES = 512 * 1024
 HEAD_BYTES_MAX = 256 * 1024
 """Of a head with the interim answers before it, and of what is no content in a body: trailers, chunks' extensions."""
@@ -36,6 +38,7 @@ class ClientConnection(asyncio.Protocol):
         self.status = 0
         self.fields: list[tuple[bytes, bytes]] = []
         self.exchanges_count = 0
+        self._on_interim: Inform | None = None
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._is_lost = False
         self._can_write = asyncio.Event()
@@ -72,13 +75,15 @@ class ClientConnection(asyncio.Protocol):
         is_over = self._is_whole and self._is_sent and not self._chunks
         return is_over and self._keeps_alive and self._error is None and self.is_open
 
-    def begin(self, method: str, head: bytes, *, is_streaming: bool = False) -> None:
-        """Send a request's head (and body, where it is short). is_streaming: write() sends the body, up to end_request(). Raises Lost."""
+    def begin(self, method: str, head: bytes, *, is_streaming: bool = False, on_interim: Inform | None = None) -> None:
+        """Send a request's head (and body, where it is short). is_streaming: write() sends the body, up to end_request(). on_interim: told
+        of 1xx answers but 100, which nobody here asks for. Raises Lost."""
         if not self.is_open:
             raise Lost("the connection was closed while it was idle", is_answered=False)
         self.exchanges_count += 1
         self._begin(method)
         self._is_sent = not is_streaming
+        self._on_interim = on_interim
         self._transport.write(head)
 
     async def write(self, data: bytes) -> None:
@@ -219,6 +224,8 @@ class ClientConnection(asyncio.Protocol):
             self._fail("the answer switches protocols")
         elif self._framing()[0] or any(value != b"0" for value in length):
             self._fail("an interim answer with content")
+        elif status != 100 and self._on_interim is not None:
+            self._on_interim(status, self.fields)
         self.fields = []
 
     def _framing(self) -> tuple[bool, bool]:

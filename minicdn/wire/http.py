@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 import httpx
 
-from minicdn.core.message import Fields
+from minicdn.core.message import Fields, Inform
 from minicdn.errors import MinicdnError
 
 KEEPALIVE_SECONDS = 4.0
@@ -103,9 +103,10 @@ class HttpDoor:
         content: AsyncIterable[bytes] | bytes | None = None,
         *,
         on_connected: Callable[[], None] | None = None,
+        on_interim: Inform | None = None,
     ) -> Exchange:
         """Send a request and wait for the final response's head. on_connected: called where a new connection was made for it.
-        Raises Unreachable, TimedOut or Broken."""
+        on_interim: told of 1xx answers. Raises Unreachable, TimedOut or Broken."""
         stream = _Content(content) if content is not None and not isinstance(content, bytes) else None
         try:
             request = httpx.Request(
@@ -114,7 +115,7 @@ class HttpDoor:
                 headers=list(fields),
                 content=content if isinstance(content, bytes) else None,
                 stream=stream,
-                extensions={"timeout": self._timeout, "target": target, "on_connected": on_connected},
+                extensions={"timeout": self._timeout, "target": target, "on_connected": on_connected, "on_interim": on_interim},
             )
             return Exchange(await self._transport.handle_async_request(request))
         except httpx.HTTPError as error:

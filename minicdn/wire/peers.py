@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from minicdn.core.message import Inform
 from minicdn.errors import ClientError, PeerError
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
@@ -48,14 +49,15 @@ class PeerClient:
         self._door = door
         self._bases: dict[str, httpx.URL] = {}
 
-    async def fetch(self, url: str, request: FetchRequest) -> PeerAnswer:
-        """Ask the peer at `url`. Raises PeerError where it can't be reached or makes no sense."""
+    async def fetch(self, url: str, request: FetchRequest, on_interim: Inform | None = None) -> PeerAnswer:
+        """Ask the peer at `url`. on_interim: told of the upstream's 1xx answers, as the peer passes them on. Raises PeerError where it
+        can't be reached or makes no sense."""
         base = self._base(url)
         fields = [(b"Host", host_field(base)), (b"Content-Type", CONTENT_TYPE.encode())]
         message = encode(request.to_wire())
         fields.append((b"Content-Length", str(len(message)).encode()))
         try:
-            exchange = await self._door.send("POST", base, FETCH_TARGET, fields, message)
+            exchange = await self._door.send("POST", base, FETCH_TARGET, fields, message, on_interim=on_interim)
         except ExchangeError as error:
             raise PeerError(f"{url}: {error}") from error
         try:

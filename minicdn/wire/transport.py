@@ -22,8 +22,8 @@ REFUSAL = 300
 
 
 class LeanTransport(httpx.AsyncBaseTransport):
-    """Honours the request extensions `target` (bytes on the request line), `timeout` (connect, read, write, pool: seconds) and
-    `on_connected` (called for each new connection)."""
+    """Honours the request extensions `target` (bytes on the request line), `timeout` (connect, read, write, pool: seconds),
+    `on_connected` (called for each new connection) and `on_interim` (told of 1xx answers)."""
 
     def __init__(self, *, connections_max: int, keepalive_seconds: float) -> None:
         self._pool = Pool(connections_max, keepalive_seconds)
@@ -66,12 +66,12 @@ class LeanTransport(httpx.AsyncBaseTransport):
 
 async def _send_and_wait(connection: ClientConnection, request: httpx.Request, waits: dict[str, float]) -> asyncio.Task[None] | None:
     """Until there is an answer. Returns what still sends the body, where the answer came before its end."""
-    head = _head(request)
+    head, on_interim = _head(request), request.extensions.get("on_interim")
     if isinstance(request.stream, httpx.ByteStream):
-        connection.begin(request.method, head)
+        connection.begin(request.method, head, on_interim=on_interim)
         await _in_time(connection.wait_head(), waits["read"])
         return None
-    connection.begin(request.method, head, is_streaming=True)
+    connection.begin(request.method, head, is_streaming=True, on_interim=on_interim)
     sending = asyncio.get_running_loop().create_task(_send_body(connection, request, waits["write"]))
     try:
         await _wait_answer(connection, sending, waits["read"])

@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 import httpx
 
 from minicdn.core.headers import end_to_end, first, has, without
-from minicdn.core.message import Fields, Head
+from minicdn.core.message import Fields, Head, Inform
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.errors import ClientError, UpstreamError, UpstreamUnreachable
 from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NotConnected, TimedOut, host_field, parse_base
@@ -64,17 +64,18 @@ class Upstream:
         *,
         follows: bool = False,
         on_connected: Callable[[], None] | None = None,
+        on_interim: Inform | None = None,
     ) -> UpstreamAnswer:
         """fields: end-to-end ones; Host is set here. follows: GET and HEAD go after redirects, FOLLOWED_MAX of them, to wherever the
-        upstream points. on_connected: called where a new connection to the upstream was made. Raises UpstreamError; UpstreamUnreachable
-        where none could be made."""
+        upstream points. on_connected: called where a new connection to the upstream was made. on_interim: told of 1xx answers, their
+        end-to-end fields. Raises UpstreamError; UpstreamUnreachable where no connection could be made."""
         lines = [(name, value) for name, value in fields if name != b"host"]
         if content is not None and not has(fields, b"content-length"):
             lines.append((b"Transfer-Encoding", b"chunked"))
         request_at = self._wall()
         base, target = self._base, self._prefix + key.encode("ascii")
         try:
-            exchange = await self._exchange(method, base, target, lines, content, on_connected)
+            exchange = await self._exchange(method, base, target, lines, content, on_connected, on_interim)
         except UpstreamError as error:
             if isinstance(error.__cause__, NotConnected):
                 raise UpstreamUnreachable(str(error)) from error
@@ -99,10 +100,11 @@ class Upstream:
         lines: list[tuple[bytes, bytes]],
         content: AsyncIterable[bytes] | None,
         on_connected: Callable[[], None] | None = None,
+        on_interim: Inform | None = None,
     ) -> Exchange:
         try:
             named = [(b"Host", host_field(base)), *lines]
-            return await self._door.send(method, base, target, named, content, on_connected=on_connected)
+            return await self._door.send(method, base, target, named, content, on_connected=on_connected, on_interim=on_interim)
         except ExchangeError as error:
             raise UpstreamError(f"the upstream {self.url} can't be asked: {error}", timed_out=isinstance(error, TimedOut)) from error
 

@@ -138,7 +138,11 @@ class Play:
             names = [name.decode("latin-1") for name, _ in answer.fields]
             found = [name for name in names if name in wanted.order]
             assert found == list(wanted.order), f"{where}: lines out of order: {found}"
-        if wanted.interim:
+        for expected in wanted.informed:
+            filled = self._fill_in(expected)
+            informed = Message(answer.start, answer.interim_fields)
+            assert is_like(informed, filled), f"{where}: the client must be informed of {filled!r}:\n{show(informed)}"
+        if wanted.interim is not None:
             assert tuple(answer.interim) == wanted.interim, f"{where}: interim answers {answer.interim}"
 
     def _fill_in(self, text: str) -> str:

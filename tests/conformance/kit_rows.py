@@ -57,7 +57,8 @@ class Sees:
     """The client's part.
 
     status: one, or several that will do. body None: not looked at. pattern: that the body matches. cut: the connection must end before the
-    body does. order: names of lines, in this case and order. interim: statuses before the final one.
+    body does. order: names of lines, in this case and order. interim: statuses before the final one, and
+    informed: what the fields of these must be like.
     """
 
     lines: tuple[str, ...] = ()
@@ -66,7 +67,8 @@ class Sees:
     pattern: str | None = None
     cut: bool = False
     order: tuple[str, ...] = ()
-    interim: tuple[int, ...] = ()
+    interim: tuple[int, ...] | None = None
+    informed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class Message:
     body: bytes = b""
     is_whole: bool = True
     interim: list[int] = field(default_factory=list)
+    interim_fields: Fields = field(default_factory=list)
 
     @property
     def status(self) -> int:
@@ -51,13 +52,15 @@ class Wire:
 
     def read(self, method: str = "GET") -> Message:
         """The next final response, interim ones noted. Raises EOFError where none comes."""
-        interim = []
+        interim: list[int] = []
+        interim_fields: Fields = []
         while True:
             start, fields = parse_head(self._until(b"\r\n\r\n"))
-            message = Message(start, fields, interim=interim)
+            message = Message(start, fields, interim=interim, interim_fields=interim_fields)
             if message.status >= 200:
                 break
             interim.append(message.status)
+            interim_fields += fields
         if method != "HEAD" and message.status not in (204, 304):
             self._read_body(message)
         return message

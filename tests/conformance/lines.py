@@ -36,7 +36,7 @@ LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "range miss": (RANGES, ("early", "no range upstream")),
     "fields": (MESSAGE, ("untouched", "hop-by-hop request", "hop-by-hop response", "via", "loop")),
     "cache-status": (MESSAGE, ("hit", "forward", "ttl", "stored", "collapsed", "hops", "x-cache", "content-length")),
-    "interim": (MESSAGE, ("not the end", "not stored", "100-continue")),
+    "interim": (MESSAGE, ("not the end", "not stored", "passed on", "100-continue")),
     "truth": (MESSAGE, ("repr-digest", "truncated")),
     "redirects": (MESSAGE, ("passed on", "cached", "followed")),
     "keys": (MESSAGE, ("method-less", "path", "query", "ignored", "no-vary-search")),

@@ -249,9 +249,43 @@ INTERIM = on(
         row(
             f"interim-{status}", "not the end", "RFC 9110 §15.2",
             ask(up=up(MINUTE, body="one", interim=((status, ("Link: </a>; rel=preload",)),)), sees=sees("-Link", body="one")),
-            ask(sees=sees("-Link", body="one")),
+            ask(sees=sees("-Link", body="one", interim=())),
         )
         for status in (100, 102, 103, 199)
+    ),
+    *(
+        row(
+            f"interim-{status}-goes-on", "passed on", "RFC 9110 §15.2",
+            ask(
+                up=up(MINUTE, body="one", interim=((status, ("Link: </a>; rel=preload", "Connection: x-hop", "X-Hop: 1")),)),
+                sees=sees("-Link", body="one", interim=(status,), informed=("Link: </a>; rel=preload", "-X-Hop", "Via ~ minicdn-")),
+            ),
+            ask(sees=sees("-Link", body="one", interim=())),
+        )
+        for status in (102, 103, 199)
+    ),
+    row(
+        "interim-100-is-for-us", "passed on", "RFC 9110 §15.2",
+        ask(up=up(MINUTE, body="one", interim=((100, ()),)), sees=sees(body="one", interim=())),
+    ),
+    row(
+        "interim-goes-on-before-an-error", "passed on", "RFC 9110 §15.2",
+        ask(up=up(status=404, interim=((103, ("X-A: 1",)),)), sees=sees("-X-A", status=404, interim=(103,), informed=("X-A: 1",))),
+    ),
+    row(
+        "no-interim-for-an-old-client", "passed on", "RFC 9110 §15.2",
+        ask(version="1.0", up=up(MINUTE, body="one", interim=((103, ()),)), sees=sees(body="one", interim=())),
+    ),
+    row(
+        "interim-before-an-upload-answer-goes-on", "passed on", "RFC 9110 §15.2",
+        ask(method="POST", body="x", up=up(body="done", interim=((102, ()), (103, ("X-A: 1",)))),
+            sees=sees(body="done", interim=(102, 103), informed=("X-A: 1",))),
+    ),
+    row(
+        "interim-of-a-validation-goes-on", "passed on", "RFC 9110 §15.2",
+        ask(up=up(MINUTE, 'ETag: "a"', body="one")),
+        later(60),
+        ask(up=up(MINUTE, 'ETag: "a"', status=304, interim=((103, ("X-A: 1",)),)), sees=sees("-X-A", body="one", interim=(103,))),
     ),
     row(
         "three-interim-answers", "not the end", "RFC 9110 §15.2",

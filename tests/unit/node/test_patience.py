@@ -27,7 +27,7 @@ class Wire:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def send(self, method: str, key: str, fields: Any, content: Any = None, *, follows: bool, on_connected: Any) -> str:
+    async def send(self, method: str, key: str, fields: Any, content: Any = None, *, on_connected: Any, **more: Any) -> str:
         self.asked_count += 1
         if self.is_connected and not isinstance(self.error, UpstreamUnreachable):
             on_connected()
