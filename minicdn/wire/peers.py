@@ -12,6 +12,8 @@ from minicdn.errors import ClientError, PeerError
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
 from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, host_field, parse_base
+from minicdn.wire.pieces import PIECES_TARGET, PieceRequest, PieceStream
+from minicdn.wire.pieces import PieceAnswer as PiecesAnswer
 
 FETCH_TARGET = b"/_rpc/get"
 HEAD_LENGTH_FIELD = b"x-minicdn-head"
@@ -52,32 +54,38 @@ class PeerClient:
     async def fetch(self, url: str, request: FetchRequest, on_interim: Inform | None = None) -> PeerAnswer:
         """Ask the peer at `url`. on_interim: told of the upstream's 1xx answers, as the peer passes them on. Raises PeerError where it
         can't be reached or makes no sense."""
-        base = self._base(url)
-        fields = [(b"Host", host_field(base)), (b"Content-Type", CONTENT_TYPE.encode())]
-        message = encode(request.to_wire())
-        fields.append((b"Content-Length", str(len(message)).encode()))
+        exchange = await self._send(url, FETCH_TARGET, encode(request.to_wire()), on_interim)
         try:
-            exchange = await self._door.send("POST", base, FETCH_TARGET, fields, message, on_interim=on_interim)
-        except ExchangeError as error:
-            raise PeerError(f"{url}: {error}") from error
-        try:
-            return await self._parse(url, exchange)
+            found, chunks, early = await _read_head(url, exchange)
+            return PeerAnswer(FetchAnswer.from_wire(found), exchange, chunks, early)
+        except ClientError as error:
+            await exchange.close()
+            raise PeerError(f"{url}: its answer can't be read: {error}") from error
         except BaseException:
             await exchange.close()
             raise
 
-    async def _parse(self, url: str, exchange: Exchange) -> PeerAnswer:
-        announced = dict(exchange.fields).get(HEAD_LENGTH_FIELD, b"")
-        if exchange.status != 200 or not announced.isdigit() or not 0 < int(announced) <= HEAD_BYTES_MAX:
-            raise PeerError(f"{url} answered {exchange.status} where a peer's answer should be")
-        wanted, collected, chunks = int(announced), bytearray(), exchange.chunks()
+    async def ask_pieces(self, url: str, request: PieceRequest) -> PieceStream:
+        """Ask the peer at `url` for pieces. Raises PeerError where it can't be reached or makes no sense."""
+        exchange = await self._send(url, PIECES_TARGET, encode(request.to_wire()))
         try:
-            while len(collected) < wanted:
-                collected += await anext(chunks)
-            answer = FetchAnswer.from_wire(decode(bytes(collected[:wanted])))
-        except (ExchangeError, StopAsyncIteration, ClientError) as error:
+            found, chunks, early = await _read_head(url, exchange)
+            answer = PiecesAnswer.from_wire(found, request)
+            return PieceStream(answer, Pieces(request.length, request.size), exchange, chunks, early)
+        except ClientError as error:
+            await exchange.close()
             raise PeerError(f"{url}: its answer can't be read: {error}") from error
-        return PeerAnswer(answer, exchange, chunks, bytes(collected[wanted:]))
+        except BaseException:
+            await exchange.close()
+            raise
+
+    async def _send(self, url: str, target: bytes, message: bytes, on_interim: Inform | None = None) -> Exchange:
+        base = self._base(url)
+        fields = [(b"Host", host_field(base)), (b"Content-Type", CONTENT_TYPE.encode()), (b"Content-Length", str(len(message)).encode())]
+        try:
+            return await self._door.send("POST", base, target, fields, message, on_interim=on_interim)
+        except ExchangeError as error:
+            raise PeerError(f"{url}: {error}") from error
 
     def _base(self, url: str) -> httpx.URL:
         base = self._bases.get(url)
@@ -86,3 +94,17 @@ class PeerClient:
                 self._bases.clear()
             base = self._bases[url] = parse_base(url)
         return base
+
+
+async def _read_head(url: str, exchange: Exchange) -> tuple[dict[str, Any], AsyncIterator[bytes], bytes]:
+    """The map that an answer begins with, what follows it, and what of that has come already. Raises PeerError, ClientError(400)."""
+    announced = dict(exchange.fields).get(HEAD_LENGTH_FIELD, b"")
+    if exchange.status != 200 or not announced.isdigit() or not 0 < int(announced) <= HEAD_BYTES_MAX:
+        raise PeerError(f"{url} answered {exchange.status} where a peer's answer should be")
+    wanted, collected, chunks = int(announced), bytearray(), exchange.chunks()
+    try:
+        while len(collected) < wanted:
+            collected += await anext(chunks)
+    except (ExchangeError, StopAsyncIteration) as error:
+        raise PeerError(f"{url}: its answer can't be read: {error}") from error
+    return decode(bytes(collected[:wanted])), chunks, bytes(collected[wanted:])
