@@ -17,6 +17,7 @@ from minicdn.core.logline import LogLine
 from minicdn.core.message import Fields, Head, Request
 from minicdn.core.purging import Purge
 from minicdn.core.roster import PeerList
+from minicdn.core.uplink import UplinkMeter
 from minicdn.node.cache import Cache
 from minicdn.node.clock import Clock
 from minicdn.node.explaining import explain
@@ -53,6 +54,7 @@ class Node:
         self._rng = rng or random.Random()
         self._say = say or (lambda text: None)
         self.counters = Counters()
+        self.uplink = UplinkMeter()
         self.on_log: Callable[[LogLine], None] | None = None
         self.on_invalidated: Callable[[Purge], Awaitable[object]] | None = None
         self.on_replaced: Callable[[str], None] | None = None
