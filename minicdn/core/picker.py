@@ -193,8 +193,7 @@ class Picker:
     def gave_up(self, indices: Iterable[int], url: str | None, now: float) -> None:
         """An errand ended without these; nobody is to blame."""
         for index in indices:
-            self._end_flight(index, url)
-            if self._state[index] == WANTED:
+            if self._end_flight(index, url) and self._state[index] == WANTED:
                 self._queue_in_order(index, now)
 
     # What to do next
@@ -330,15 +329,16 @@ class Picker:
         piece = self._pieces.get(index)
         return piece.flights if piece is not None else []
 
-    def _end_flight(self, index: int, url: str | None) -> None:
+    def _end_flight(self, index: int, url: str | None) -> bool:
+        """Whether there was one."""
         flights = self._flights(index)
-        for flight in flights:
-            if flight.url == url:
-                flights.remove(flight)
-                self._landed(flight)
-                break
+        flight = next((flight for flight in flights if flight.url == url), None)
+        if flight is not None:
+            flights.remove(flight)
+            self._landed(flight)
         if not flights and self._state[index] == FLYING:
             self._set(index, WANTED)
+        return flight is not None
 
     def _landed(self, flight: _Flight) -> None:
         self.sources.get(flight.url).flights_count -= 1
