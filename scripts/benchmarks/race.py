@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import time
 from pathlib import Path
 
+from scripts.benchmarks.asking import RunFailed, curl_digest
 from scripts.benchmarks.namespaces import Link, Network, Traffic
 from scripts.benchmarks.outcome import Outcome
 from scripts.benchmarks.processes import Crew, Started, machine_cpu_seconds, wait_some
 from scripts.benchmarks.scenario import Scenario
-from scripts.benchmarks.stage import MANAGER, ORIGIN, RunFailed, Stage, clean_environment, peer_names
+from scripts.benchmarks.stage import MANAGER, ORIGIN, Stage, clean_environment, peer_names
 from scripts.benchmarks.systems import System
 from scripts.benchmarks.upstream import File, read_log, summed
 
-_DIGEST = "import hashlib, sys; print(hashlib.file_digest(sys.stdin.buffer, 'sha256').hexdigest())"
-CLIENT = ["sh", "-c", 'curl -sS -K - | "$0" -I -S -c "$1"', sys.executable, _DIGEST]
-"""Python's sha256 costs a sixth of what sha256sum costs, where the latter is built without the processor's own."""
+CLIENT = curl_digest("curl -sS -K -")
 TICK_SECONDS = 0.25
 _SETTLE_SECONDS = 0.5
 

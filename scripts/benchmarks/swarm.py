@@ -12,6 +12,7 @@ the links, that limits.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -19,16 +20,18 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.benchmarks import report
+from scripts.benchmarks import charts, report
+from scripts.benchmarks.loopback import run_loopback
 from scripts.benchmarks.namespaces import run_prefix, sweep
 from scripts.benchmarks.outcome import Outcome
 from scripts.benchmarks.processes import wait_calm
 from scripts.benchmarks.race import run_race
 from scripts.benchmarks.refusal import CannotMeasure, found_program, require_namespaces
-from scripts.benchmarks.scenario import BY_N, SCENARIOS, Scenario, parse_kill, parse_rate, parse_size, parse_slow
+from scripts.benchmarks.scenario import BY_N, MIB, SCENARIOS, Scenario, parse_kill, parse_rate, parse_size, parse_slow
 from scripts.benchmarks.systems import SYSTEM_NAMES, Plain, System, system_named
 from scripts.benchmarks.upstream import File, make_file
 
+LOOPBACK_BYTES = 512 * MIB
 _NOT_KEPT = ("cache-*", "www", "body", "proxy", "fastcgi", "uwsgi", "scgi", "nginx.pid")
 
 
@@ -36,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--system", action="append", choices=SYSTEM_NAMES, help="what is measured; may be given several times (default: minicdn)")
     add("--peers", type=int, default=8, metavar="N")
-    add("--size", type=_checked(parse_size), default="64MiB", help="of the file (default: 64MiB)")
+    add("--size", type=_checked(parse_size), help="of the file (default: 64MiB; 512MiB with --loopback)")
     add("--uplink", type=_checked(parse_rate), default="100mbit", metavar="RATE", help="of every link, each way (default: 100mbit)")
     add("--slow", type=_checked(parse_slow), metavar="N:RATE", help="that many peers with that uplink, for example 4:20mbit")
     add("--kill", type=_checked(parse_kill), metavar="N@SHARE", help="that many peers killed at that share of the ideal time: 2@0.4")
@@ -55,26 +58,45 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    scenarios = chosen_scenarios(options)
     for name in ("nginx", "curl"):
         found_program(name)
+    if options.loopback:
+        return _run_loopback(options)
+    scenarios = chosen_scenarios(options)
     require_namespaces()
     systems = [system_named(name, options.libtorrent_python) for name in options.system or ["minicdn"]]
     sweep()
     if options.nice is not None:
         os.setpriority(os.PRIO_PROCESS, 0, options.nice)
-    with tempfile.TemporaryDirectory(prefix=f"{run_prefix()}-", dir=options.folder, ignore_cleanup_errors=True) as folder:
+    with _run_folder(options) as folder:
         outcomes = _Session(options, Path(folder)).run(systems, scenarios)
     return 0 if all(outcome.is_whole for outcome in outcomes) else 1
 
 
+def _run_loopback(options: argparse.Namespace) -> int:
+    passed = []
+    for _ in range(options.repeat):
+        wait_calm(options.calm)
+        with _run_folder(options) as folder:
+            passed.append(run_loopback(Path(folder), options.size or LOOPBACK_BYTES))
+        print(passed[-1].told(), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps([each.to_json() for each in passed], indent=1) + "\n")
+    return 0 if all(each.is_right for each in passed) else 1
+
+
+def _run_folder(options: argparse.Namespace) -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix=f"{run_prefix()}-", dir=options.folder, ignore_cleanup_errors=True)
+
+
 def chosen_scenarios(options: argparse.Namespace) -> list[Scenario]:
-    basis = Scenario(peers=options.peers, size_bytes=options.size, rate=options.uplink)
+    size_bytes = options.size or 64 * MIB
+    basis = Scenario(peers=options.peers, size_bytes=size_bytes, rate=options.uplink)
     if options.slow:
         basis = replace(basis, slow_count=options.slow[0], slow_rate=options.slow[1])
     if options.kill:
         basis = replace(basis, kill_count=options.kill[0], kill_at=options.kill[1])
-    chosen = [replace(known, size_bytes=options.size, rate=options.uplink) for known in _listed(options)] or [basis]
+    chosen = [replace(known, size_bytes=size_bytes, rate=options.uplink) for known in _listed(options)] or [basis]
     for scenario in chosen:
         try:
             scenario.check()
@@ -146,6 +168,8 @@ class _Session:
             print("\n" + report.markdown_table(outcomes))
         if options.json:
             report.write_json(options.json, outcomes)
+        if options.svg:
+            options.svg.write_text(charts.time_by_peers(outcomes))
         if options.doc:
             options.doc.write_text(report.replace_section(options.doc.read_text(), "swarm", report.markdown_table(outcomes)))
 

@@ -54,11 +54,11 @@ class Minicdn(Plain):
     def start(self, stage: Stage) -> None:
         stage.start_origin()
         self._start(stage, MANAGER, MANAGER_PORT, "--upstream", stage.origin_url)
-        stage.wait_for("the manager to answer", lambda: bool(stage.ask_json(MANAGER, MANAGER_PORT, "/_health")), stage.crew.members)
+        stage.wait_for("the manager to answer", lambda: bool(stage.ask_json(MANAGER, MANAGER_PORT, "/_health")))
         manager_url = f"http://{stage.network.address(MANAGER)}:{MANAGER_PORT}"
         for host in stage.peers:
             self._start(stage, host, PEER_PORT, "--manager", manager_url)
-        stage.wait_for("all to hold the same list of peers", lambda: self._is_agreed(stage), stage.crew.members)
+        stage.wait_for("all to hold the same list of peers", lambda: self._is_agreed(stage))
 
     def _start(self, stage: Stage, host: str, port: int, *words: str) -> None:
         role = "manager" if host == MANAGER else "peer"
@@ -99,7 +99,8 @@ class Libtorrent(Plain):
     def start(self, stage: Stage) -> None:
         torrent = stage.folder / "file.torrent"
         web_seed = [f"{stage.origin_url}/"] if self.has_web_seed else []
-        subprocess.run([self._python, _TORRENT_HOST, "make", torrent, stage.file.path, *web_seed], check=True, start_new_session=True)
+        making = [self._python, "-W", "ignore", _TORRENT_HOST, "make", torrent, stage.file.path, *web_seed]
+        subprocess.run(making, check=True, start_new_session=True)
         if self.has_web_seed:
             stage.start_origin()
         else:
@@ -108,7 +109,7 @@ class Libtorrent(Plain):
             self._start(stage, host, torrent, self._folder(stage, host))
         hosts = stage.peers if self.has_web_seed else [ORIGIN, *stage.peers]
         for host in hosts:
-            stage.wait_for(f"{host} to answer", lambda host=host: bool(self.stats(stage, host)), stage.crew.members)
+            stage.wait_for(f"{host} to answer", lambda host=host: bool(self.stats(stage, host)))
 
     def _start(self, stage: Stage, host: str, torrent: Path, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
