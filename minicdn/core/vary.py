@@ -59,6 +59,11 @@ def fits(request_fields: Fields, stored: Stored) -> bool:
     )
 
 
+def is_same_variant(one: Stored | None, other: Stored | None) -> bool:
+    """Whether the two answer the same requests: of two such only one is kept. What may not be stored is no variant."""
+    return one is not None and other is not None and one.selecting == other.selecting
+
+
 def _is_in_favourite_language(request_fields: Fields, stored: Stored) -> bool:
     language = headers.combined(stored.head.fields, b"content-language")
     if language is None:

@@ -24,6 +24,7 @@ from minicdn.core.freshness import Policy, apply_head, fits, freshen
 from minicdn.core.message import Request
 from minicdn.core.partial import may_combine
 from minicdn.core.purging import Purge
+from minicdn.core.vary import is_same_variant
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Ask, Fill, Outcome
@@ -383,6 +384,4 @@ class Dock:
 
 def _is_of(supply: Supply, entry: Entry) -> bool:
     """Whether the bytes that a supplier sends belong to this entry's body (RFC 9111 §3.4)."""
-    stored = entry.stored
-    is_same_variant = stored is not None and supply.stored is not None and stored.selecting == supply.stored.selecting
-    return is_same_variant and entry.body.length == supply.length and may_combine(entry.head, supply.head)
+    return is_same_variant(entry.stored, supply.stored) and entry.body.length == supply.length and may_combine(entry.head, supply.head)

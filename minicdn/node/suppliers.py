@@ -18,6 +18,7 @@ from minicdn.core.headers import end_to_end, first, has_any, without
 from minicdn.core.message import Fields, Head, Inform, Request
 from minicdn.core.partial import part_fields, span_of, whole_head
 from minicdn.core.target import parse_target, split_absolute
+from minicdn.core.vary import is_same_variant
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError, PeerError, UpstreamError
 from minicdn.node.leash import Leash
@@ -95,7 +96,7 @@ def is_early_news(entry: Entry, others: Iterable[Entry], now: float) -> bool:
     return stored is not None and any(
         other is not entry
         and other.stored is not None
-        and other.stored.selecting == stored.selecting
+        and is_same_variant(other.stored, stored)
         and (tag is None or held_tag(other.stored) != tag)
         and is_fresh(other.stored, now)
         for other in others

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import Stored
+from minicdn.core.vary import is_same_variant
 from minicdn.store.body import Body
 from minicdn.store.diskcache import DiskCache
 from minicdn.store.entry import DISK_ENTRY_BYTES, Entry
@@ -162,7 +163,7 @@ class Shelf:
     def _readmit(self, entry: Entry) -> None:
         """Of two of the same variant, which only a crash can leave, the one that arrived later stays."""
         for other in list(self.find(entry.key)):
-            if _is_same_variant(entry, other):
+            if is_same_variant(entry.stored, other.stored):
                 if _arrived_at(other) > _arrived_at(entry):
                     self.remove(entry)
                     return
@@ -171,16 +172,12 @@ class Shelf:
 
     def _replace_others(self, entry: Entry) -> None:
         for other in list(self.find(entry.key)):
-            if other is not entry and not other.body.is_filling and _is_same_variant(other, entry):
+            if other is not entry and not other.body.is_filling and is_same_variant(other.stored, entry.stored):
                 self.remove(other)
 
     def _evicted(self, entry: Entry) -> None:
         self._counters.add("evictions_count")
         self.remove(entry)
-
-
-def _is_same_variant(one: Entry, other: Entry) -> bool:
-    return one.stored is not None and other.stored is not None and one.stored.selecting == other.stored.selecting
 
 
 def _arrived_at(entry: Entry) -> float:

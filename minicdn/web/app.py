@@ -6,12 +6,13 @@ import random
 from typing import Any
 
 from minicdn.errors import ClientError
-from minicdn.web.content import Content, Receive, Scope, Send, parse_request
+from minicdn.web.content import Content, parse_request
 from minicdn.web.control import control_app
 from minicdn.web.protocol import target_of
 from minicdn.web.purge import PurgeDoor
 from minicdn.web.rpc import PeerDoor
 from minicdn.web.status import text_fields
+from minicdn.web.watching import Receive, Scope, Send
 
 
 def build_app(role: Any, rng: random.Random | None = None) -> Any:

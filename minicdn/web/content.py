@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from secrets import token_hex
 from typing import Any
 
@@ -22,17 +22,10 @@ from minicdn.node.suppliers import full_key, passed_fields
 from minicdn.web.express import Express
 from minicdn.web.protocol import Connection, target_of
 from minicdn.web.status import retry_fields, status_of, text_fields
+from minicdn.web.watching import ClientGone, Receive, Scope, Send, watching
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)?(?::[0-9]*)?")
 """RFC 9110 §7.2: uri-host [ ":" port ]."""
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-class ClientGone(Exception):
-    """Nobody is left to send to."""
 
 
 class Content:
@@ -68,7 +61,7 @@ class Content:
             self.express.offer(request, found)
             await self._send(response, request, found)
             return
-        async with _watching(response.receive):
+        async with watching(response.receive):
             if found is None:
                 found = await self._node.cache.find(request, on_interim=response.inform)
             await self._send(response, request, found)
@@ -158,32 +151,6 @@ async def _uploaded(receive: Receive) -> AsyncIterator[bytes]:
             yield message["body"]
         if not message.get("more_body"):
             return
-
-
-class _watching:
-    """Within the block, a client that disconnects ends it with ClientGone: nobody waits or reads for one who has left."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._is_gone = False
-
-    async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._is_gone = True
-        self._task.cancel()
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._watcher.cancel()
-        if self._is_gone and kind is not None and issubclass(kind, asyncio.CancelledError):
-            self._task.uncancel()
-            raise ClientGone from None
 
 
 def parse_request(scope: Scope, ignored_query: frozenset[str] = frozenset()) -> Request:

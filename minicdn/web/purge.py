@@ -24,9 +24,10 @@ from minicdn.core.message import Fields
 from minicdn.core.purging import Purge, parse_purge, purge_of_key
 from minicdn.errors import ClientError, MinicdnError
 from minicdn.node.node import Node
-from minicdn.web.content import ClientGone, Receive, Response, Scope, Send, parse_request
+from minicdn.web.content import Response, parse_request
 from minicdn.web.log import NO_STORE
 from minicdn.web.status import status_of
+from minicdn.web.watching import ClientGone, Receive, Scope, Send
 from minicdn.wire.purges import PurgeAnswer, PurgeCall
 
 KIND_FIELD = b"x-minicdn-purge"

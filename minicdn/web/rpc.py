@@ -19,9 +19,9 @@ from minicdn.node.node import Node
 from minicdn.node.suppliers import held_tag
 from minicdn.node.wanted import wanted_spans
 from minicdn.store.entry import Entry
-from minicdn.web.content import ClientGone, Receive, Scope, Send, _watching
 from minicdn.web.protocol import Connection
 from minicdn.web.status import text_fields
+from minicdn.web.watching import ClientGone, Receive, Scope, Send, watching
 from minicdn.wire.codec import decode, encode
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
 
@@ -42,7 +42,7 @@ class PeerDoor:
             await _refuse(send, error)
             return
         try:
-            async with _watching(receive):
+            async with watching(receive):
                 await self._answer(scope, send, fetch)
         except ClientGone:
             pass
