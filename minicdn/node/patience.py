@@ -67,9 +67,7 @@ class PatientUpstream:
 
         self._counters.add("upstream_requests_count")
         try:
-            answer = await self._upstream.send(
-                method, key, fields, content, follows=follows, on_connected=reach, on_interim=on_interim
-            )
+            answer = await self._upstream.send(method, key, fields, content, follows=follows, on_connected=reach, on_interim=on_interim)
             reach()
             return answer
         except UpstreamUnreachable as error:
