@@ -27,6 +27,9 @@ class SpanSet:
     def __repr__(self) -> str:
         return f"SpanSet({list(self)})"
 
+    def __bool__(self) -> bool:
+        return bool(self._starts)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SpanSet) and list(self) == list(other)
 

@@ -65,11 +65,18 @@ def deliver(request: Request, found: Found, now: float, *, name: str, boundary: 
 
 
 def _with_digest(request: Request, found: Found, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Repr-Digest for those who want it, of a small whole body; of others only where the upstream gave one (RFC 9530 §4)."""
-    if found.entry.head.status != 200 or not has(request.fields, b"want-repr-digest") or has(fields, b"repr-digest"):
+    """Repr-Digest: the upstream's own where it gave one; else of a body on disk when it is known, unasked (RFC 9530 §3), and of one in
+    memory for those who want it (§4)."""
+    if found.entry.head.status != 200 or has(fields, b"repr-digest"):
         return fields
-    whole = found.entry.body.read_whole() if wants_sha256(request.fields) else None
-    return fields if whole is None else [*fields, (b"Repr-Digest", digest_value({"sha-256": sha256(whole).digest()}))]
+    is_asked = has(request.fields, b"want-repr-digest")
+    if is_asked and not wants_sha256(request.fields):
+        return fields
+    digest = found.entry.body.sha256
+    if digest is None and is_asked:
+        whole = found.entry.body.read_whole()
+        digest = sha256(whole).digest() if whole is not None else None
+    return fields if digest is None else [*fields, (b"Repr-Digest", digest_value({"sha-256": digest}))]
 
 
 def _with_origin(fields: list[tuple[bytes, bytes]], found: Found, now: float, name: str) -> list[tuple[bytes, bytes]]:

@@ -44,7 +44,7 @@ class Body(Pieced):
 
     __slots__ = (
         *("_coming", "_is_discarded", "_ledger", "_readers", "_relay", "_room", "_storage", "_waiters"),
-        *("error", "have", "length", "progress"),
+        *("error", "have", "is_unchecked", "length", "progress"),
     )
 
     def __init__(self, storage: Storage | None, length: int | None = None) -> None:
@@ -61,6 +61,7 @@ class Body(Pieced):
         self._is_discarded = False
         self._coming: list[tuple[int, int]] | None = None
         self._ledger = Ledger(Pieces.of(length)) if length and storage is not None and storage.medium == "disk" else None
+        self.is_unchecked = False
 
     @classmethod
     def partial(cls, storage: Storage, length: int) -> Body:
@@ -70,11 +71,21 @@ class Body(Pieced):
         return body
 
     @classmethod
-    def whole(cls, storage: Storage, length: int) -> Body:
-        """A body that is already there, found on disk."""
+    def found(cls, storage: Storage, length: int, digests: bytes = b"", *, is_whole: bool = True, sha256: bytes | None = None) -> Body:
+        """A body that an earlier run left on disk: the whole, or the pieces whose digests are known."""
         body = cls(storage, length)
-        body.have.add(0, length)
-        body.progress = Progress.WHOLE
+        body._ledger = Ledger(Pieces.of(length), digests) if length else None
+        body.is_unchecked = body._ledger is not None and bool(body._ledger.unchecked)
+        if is_whole:
+            if body._ledger is not None:
+                body._ledger.sha256 = sha256
+            body.have.add(0, length)
+            body.progress = Progress.WHOLE
+            return body
+        for index in range(body._ledger.layout.count if body._ledger else 0):
+            if body.digest_of(index) is not None:
+                body.have.add(*body._ledger.layout.span(index))
+        body.rest_as_partial()
         return body
 
     @property
@@ -146,7 +157,10 @@ class Body(Pieced):
                 self._room = None
 
     def rest_as_partial(self) -> None:
+        """Nothing of it is on its way; who waited for more learns so."""
         self._coming, self.progress = [], Progress.PARTIAL
+        self._wake_all()
+        self._settle()
 
     def expect(self, start: int, end: int) -> None:
         """A fill of this span begins."""
@@ -185,6 +199,8 @@ class Body(Pieced):
             self._storage.seal(end)
         except DiskError:
             self.relay_from_here()
+        if self._ledger is None and end and self._storage.medium == "disk":
+            self._ledger = Ledger(Pieces.of(end))
         self.progress = Progress.WHOLE
         self._wake_all()
         self._settle()
@@ -223,7 +239,12 @@ class Body(Pieced):
         while True:
             reach = self.have.reach(position)
             if reach > position or self.progress is Progress.WHOLE:
-                return reach
+                if not self.is_unchecked or reach == position:
+                    return reach
+                reach = await self.check(position)
+                if reach > position:
+                    return reach
+                continue
             self._raise_if_broken()
             if self.length is not None and position >= self.length:
                 return position

@@ -25,6 +25,9 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _INNOCENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ECANCELED)
 """Errors that say nothing against the file."""
 
+FEED_BYTES = 256 * 1024
+"""Fits the processor's cache: hashing it reads no memory twice."""
+
 T = TypeVar("T")
 
 
@@ -35,17 +38,28 @@ class DiskStorage:
     medium = "disk"
 
     __slots__ = (
-        *("_fd", "_has_cached_reads", "_is_created", "_is_discarded", "_is_given_up", "_is_synced", "_is_wanted", "_pins"),
+        *(
+            "_fd",
+            "_has_cached_reads",
+            "_is_created",
+            "_is_discarded",
+            "_is_given_up",
+            "_is_wanted",
+            "_pins",
+            "_synced_count",
+            "_writes_count",
+        ),
         *("is_damaged", "on_damaged", "on_given_up", "path"),
     )
 
     def __init__(self, path: Path, *, is_found: bool = False, on_given_up: Callable[[DiskStorage], None] | None = None) -> None:
-        """is_found: an earlier run wrote it whole."""
+        """is_found: an earlier run wrote it."""
         self.path = path
         self.on_given_up = on_given_up or (lambda storage: delete_file(storage.path))
         self.on_damaged: Callable[[], None] | None = None
         self.is_damaged = False
-        self._is_created = self._is_synced = is_found
+        self._is_created = is_found
+        self._writes_count, self._synced_count = 0, 0 if is_found else -1
         self._is_wanted = self._is_discarded = self._is_given_up = False
         self._fd: int | None = None
         self._pins = 0
@@ -57,6 +71,7 @@ class DiskStorage:
         return self._pins > 0
 
     def write(self, offset: int, data: bytes) -> None:
+        self._writes_count += 1
         try:
             fd = self._open(create=True)
             view = memoryview(data)
@@ -90,15 +105,28 @@ class DiskStorage:
             raise BrokenBody("the disk copy is shorter than it was")
         return data
 
+    async def feed(self, take: Callable[[bytes], None], start: int, end: int, executor: Executor | None = None) -> None:
+        """`take` the bytes of [start, end) in order, in a thread; fewer where the file can't be read any further. Raises BrokenBody
+        where that says nothing against the file."""
+        is_wanted = self._is_wanted
+        try:
+            fd = self._open()
+            self._is_wanted = is_wanted
+            await self._in_thread(executor, _feed, fd, take, start, end)
+        except OSError as error:
+            if error.errno in _INNOCENT:
+                raise BrokenBody(f"the disk copy can't be read: {error.strerror or error}") from error
+
     def seal(self, length: int) -> None:
         """An empty body has a file too."""
         if not self._is_created:
             self.write(0, b"")
 
     async def sync(self, executor: Executor | None = None) -> None:
-        """Until the bytes are on the disk itself, not only in the page cache. Raises DiskError."""
-        if self._is_synced:
+        """Until the bytes written so far are on the disk itself, not only in the page cache. Raises DiskError."""
+        if self._synced_count == self._writes_count:
             return
+        writes_count = self._writes_count
         is_wanted = self._is_wanted
         try:
             fd = self._open()
@@ -106,7 +134,7 @@ class DiskStorage:
             await self._in_thread(executor, os.fsync, fd)
         except OSError as error:
             raise DiskError(f"{self.path}: {error.strerror or error}") from error
-        self._is_synced = True
+        self._synced_count = writes_count
 
     def park(self) -> None:
         self._is_wanted = False
@@ -163,3 +191,9 @@ class DiskStorage:
         self.is_damaged = True
         if self.on_damaged is not None and not self._is_discarded:
             self.on_damaged()
+
+
+def _feed(fd: int, take: Callable[[bytes], None], start: int, end: int) -> None:
+    while start < end and (data := read_at(fd, min(FEED_BYTES, end - start), start)):
+        take(data)
+        start += len(data)

@@ -13,19 +13,25 @@ from itertools import count
 from pathlib import Path
 from secrets import token_hex
 
+from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import from_wire
+from minicdn.core.pieces import Pieces
 from minicdn.errors import CacheFolderUnusable
 from minicdn.store.body import Body
 from minicdn.store.budget import DiskBudget, disk_cost
 from minicdn.store.disk import DiskStorage
 from minicdn.store.entry import Entry
 from minicdn.store.folder import CacheFolder
+from minicdn.store.growing import Growing
 from minicdn.store.index import Record, body_path, delete_record, recover
 from minicdn.store.recorder import Recorder
+from minicdn.store.summing import Summer
 
 TOUCH_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
+SUM_RECORD_BYTES = 16 * 1024 * 1024
+"""Of a smaller body the whole's digest is computed again after a restart: that costs less than a second sync."""
 
 
 class DiskCache:
@@ -37,7 +43,10 @@ class DiskCache:
         self._path = folder
         self._folder: CacheFolder | None = None
         self._budget = DiskBudget(budget_bytes, entries_max)
-        self._recorder = Recorder(counters, is_kept=self._budget.__contains__, on_failed=remove)
+        self._recorder = Recorder(counters, is_kept=self._is_recorded, on_failed=remove)
+        self._growing = Growing(self._recorder.record)
+        self._summer = Summer(is_kept=self._budget.__contains__, on_summed=self._summed)
+        self.on_damaged_piece: Callable[[Entry, int], None] = lambda entry, index: None
         self._filling: dict[Body, DiskStorage] = {}
         self._counters = counters
         self._remove = remove
@@ -55,8 +64,8 @@ class DiskCache:
         return self._budget.used_bytes
 
     async def open(self, index: Callable[[Entry], None]) -> None:
-        """Take the folder and find again what an earlier run left whole; each is given to `index`, least recently used first.
-        Raises CacheFolderUnusable."""
+        """Take the folder and find again what an earlier run left; each is given to `index`, least recently used first. Raises
+        CacheFolderUnusable."""
         if self._path is None:
             return
         self._folder = CacheFolder(self._path)
@@ -76,6 +85,9 @@ class DiskCache:
     async def close(self) -> None:
         """Finish writing metadata, but wait for it CLOSE_SECONDS at most; let go of every handle and of the folder."""
         try:
+            self._growing.record_all()
+            self._growing.close()
+            await self._summer.close()
             await self._recorder.close(CLOSE_SECONDS)
         finally:
             for storage in [*self._filling.values(), *self._budget.storages()]:
@@ -85,14 +97,21 @@ class DiskCache:
 
     def _found(self, path: Path, record: Record) -> Entry | None:
         storage = DiskStorage(path, is_found=True, on_given_up=self._given_up)
+        digests = record.digests_for(Pieces.of(record.length))
         try:
-            stored = from_wire(record.stored)
+            stored = from_wire(record.stored) if record.is_whole or any(digests) else None
         except ValueError:
+            stored = None
+        if stored is None:
             delete_record(path)
             storage.discard()
             return None
-        entry = Entry(record.key, stored.head, stored, Body.whole(storage, record.length))
+        body = Body.found(storage, record.length, digests, is_whole=record.is_whole, sha256=record.sha256)
+        entry = Entry(record.key, stored.head, stored, body)
+        body.on_damaged_piece(partial(self._piece_damaged, entry))
         self._admit(entry, storage, record.length)
+        if not record.is_whole:
+            self._growing.add(entry, storage, is_recorded=True)
         return entry
 
     # Filling
@@ -114,6 +133,19 @@ class DiskCache:
         body = Body(storage, length)
         self._filling[body] = storage
         return body
+
+    def begin(self, entry: Entry) -> None:
+        """Its body begins to fill. Where what comes of it can be gone on with (RFC 9111 §3.4: a strong validator), a restart will find
+        that."""
+        storage = self._filling.get(entry.body)
+        if storage is not None and entry.stored is not None and strong_validator(entry.head) is not None:
+            self._growing.add(entry, storage)
+
+    def withdraw(self, entry: Entry) -> None:
+        """Of a body that is still filling nothing shall be found. Idempotent."""
+        storage = self._growing.discard(entry)
+        if storage is not None:
+            delete_record(storage.path)
 
     def has_room_for(self, body: Body, end: int) -> bool:
         """Whether a body that is being filled may grow to `end` bytes; evicts others for it. Always true for those not ours."""
@@ -153,18 +185,35 @@ class DiskCache:
         del self._filling[entry.body]
         self._admit(entry, storage, entry.body.length or 0)
         self._make_room(0)
-        self.record(entry)
+        if entry.body.is_whole:
+            self.completed(entry)
         return True
+
+    def completed(self, entry: Entry) -> None:
+        """Its body is whole now."""
+        self._growing.discard(entry)
+        self.record(entry)
+        storage = self._budget.storage_of(entry)
+        if storage is not None:
+            self._summer.add(entry, storage)
 
     def _admit(self, entry: Entry, storage: DiskStorage, length: int) -> None:
         storage.on_damaged = partial(self._damaged, entry)
         self._budget.keep(entry, storage, length)
 
     def record(self, entry: Entry) -> None:
-        """Write its metadata, in the background; the newest, however often it changes. A partial body has none: a restart forgets it."""
-        storage = self._budget.storage_of(entry)
-        if storage is not None and entry.body.is_whole:
+        """Write its metadata, in the background; the newest, however often it changes. Of a body without a whole piece there is none."""
+        storage = self._budget.storage_of(entry) or self._growing.storage_of(entry)
+        ledger = entry.body.ledger
+        if storage is not None and (entry.body.is_whole or (ledger is not None and ledger.has_digests)):
             self._recorder.record(entry, storage)
+
+    def _is_recorded(self, entry: Entry) -> bool:
+        return entry in self._budget or entry in self._growing
+
+    def _summed(self, entry: Entry) -> None:
+        if (entry.body.length or 0) >= SUM_RECORD_BYTES:
+            self.record(entry)
 
     async def wait_recorded(self) -> None:
         """Returns when a restart would find all that has been recorded up to now."""
@@ -176,6 +225,8 @@ class DiskCache:
         if now - entry.touched_at > TOUCH_SECONDS:
             entry.touched_at = now
             self._recorder.touch(storage)
+        if entry.body.sha256 is None:
+            self._summer.add(entry, storage)
 
     def discard(self, entry: Entry) -> None:
         """No restart finds it any more. Its file goes when the body is discarded and read no more. Idempotent."""
@@ -187,6 +238,13 @@ class DiskCache:
     def _damaged(self, entry: Entry) -> None:
         self._counters.add("disk_errors_count")
         self._remove(entry)
+
+    def _piece_damaged(self, entry: Entry, index: int) -> None:
+        self._counters.add("damaged_pieces_count")
+        storage = self._budget.storage_of(entry)
+        if storage is not None:
+            self._growing.add(entry, storage)
+            self.on_damaged_piece(entry, index)
 
     def _given_up(self, storage: DiskStorage) -> None:
         self._budget.given_up(storage)

@@ -1,10 +1,14 @@
-"""What a restart finds: beside each body file a metadata file, written when the body is whole and on the disk, and not before.
+"""What a restart finds: beside each body file a metadata file, written when what it speaks of is on the disk, and not before.
 
     objects/3f/3f0c…d1-8a1be2440.body      bytes, sync
     objects/3f/3f0c…d1-8a1be2440.meta      to a temporary name, sync, rename
 
 The order is the whole of the crash safety. A body without metadata is a leftover and is deleted; metadata that can't be read, or
 whose body is missing or of another length, likewise. So a crash at any point loses at most what was not finished.
+
+Of a body that is not whole the metadata names the pieces that are: those with a digest. Whatever else is in its file does not count,
+and the file may be shorter than the whole. Such records have a version of their own, so that an earlier program does not take a part
+for the whole; those of whole bodies it can read.
 
 Deleted are only files named as we name ours, and no link is followed: somebody may one day give us a folder with `objects/??/` of
 another program in it.
@@ -22,10 +26,12 @@ from stat import S_ISREG
 
 import msgpack
 
+from minicdn.core.pieces import Pieces
 from minicdn.store.files import delete_file
+from minicdn.store.ledger import DIGEST_BYTES
 
-VERSION = 1
-RECORD_BYTES_MAX = 1024 * 1024
+VERSION, VERSION_OF_PARTS = 1, 2
+RECORD_BYTES_MAX = 4 * 1024 * 1024
 BODY_SUFFIX, META_SUFFIX, TEMPORARY_SUFFIX = ".body", ".meta", ".temporary"
 
 _OUR_FOLDER = re.compile(r"[0-9a-f]{2}")
@@ -34,11 +40,20 @@ _OUR_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8,40}\.(body|meta|temporary)")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """key: the entry's. stored: the head and its facts as Stored.to_wire gives them. length: of the body, in bytes."""
+    """key: the entry's. stored: the head and its facts as Stored.to_wire gives them. length: of the body, in bytes. digests: of its pieces,
+    32 bytes each, zeros where unknown; or empty. sha256: of the whole, where known."""
 
     key: str
     stored: object
     length: int
+    is_whole: bool = True
+    piece_bytes: int = 0
+    digests: bytes = b""
+    sha256: bytes | None = None
+
+    def digests_for(self, layout: Pieces) -> bytes:
+        """Empty where they are of other pieces."""
+        return self.digests if self.piece_bytes == layout.size and len(self.digests) == DIGEST_BYTES * layout.count else b""
 
 
 def body_path(objects: Path, key: str, unique: str) -> Path:
@@ -76,7 +91,15 @@ def write_record(body: Path, record: Record) -> None:
 
 
 def _pack(record: Record) -> bytes:
-    plain = {"version": VERSION, "key": record.key, "stored": record.stored, "length": record.length}
+    plain = {
+        "version": VERSION if record.is_whole else VERSION_OF_PARTS,
+        "key": record.key,
+        "stored": record.stored,
+        "length": record.length,
+        "piece_bytes": record.piece_bytes,
+        "digests": record.digests,
+        "sha256": record.sha256,
+    }
     try:
         packed = msgpack.packb(plain, unicode_errors="surrogateescape")
     except (TypeError, OverflowError, RecursionError) as error:
@@ -101,17 +124,26 @@ def read_record(path: Path) -> Record | None:
         raw = msgpack.unpackb(packed, strict_map_key=False, use_list=True, unicode_errors="surrogateescape")
     except (OSError, ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException):
         return None
-    if not isinstance(raw, dict) or raw.get("version") != VERSION:
+    if not isinstance(raw, dict) or raw.get("version") not in (VERSION, VERSION_OF_PARTS):
         return None
     key, length = raw.get("key"), raw.get("length")
     if not isinstance(key, str) or not isinstance(length, int) or isinstance(length, bool) or length < 0:
         return None
-    return Record(key, raw.get("stored"), length)
+    piece_bytes, digests, whole = raw.get("piece_bytes"), raw.get("digests"), raw.get("sha256")
+    return Record(
+        key,
+        raw.get("stored"),
+        length,
+        is_whole=raw.get("version") == VERSION,
+        piece_bytes=piece_bytes if isinstance(piece_bytes, int) else 0,
+        digests=digests if isinstance(digests, bytes) else b"",
+        sha256=whole if isinstance(whole, bytes) and len(whole) == DIGEST_BYTES else None,
+    )
 
 
 def recover(objects: Path) -> list[tuple[Path, Record]]:
-    """Whole bodies with their records, least recently used first; what else of ours lies there is deleted. Raises OSError where
-    the folder itself can't be read."""
+    """Bodies with their records, least recently used first; what else of ours lies there is deleted. Raises OSError where the folder
+    itself can't be read."""
     files = dict(_our_files(objects))
     found = []
     claimed: set[Path] = set()
@@ -120,7 +152,7 @@ def recover(objects: Path) -> list[tuple[Path, Record]]:
         if path.suffix != META_SUFFIX or size < 0 or body not in files:
             continue
         record = read_record(path)
-        if record is not None and files[body][1] == record.length and _is_of(body, record.key):
+        if record is not None and _may_be(record, files[body][1]) and _is_of(body, record.key):
             found.append((used_at, body, record))
             claimed.update((path, body))
     for path in files:
@@ -128,6 +160,11 @@ def recover(objects: Path) -> list[tuple[Path, Record]]:
             delete_file(path)
     found.sort(key=lambda row: row[:2])
     return [(body, record) for _, body, record in found]
+
+
+def _may_be(record: Record, size: int) -> bool:
+    """Whether a file of this size can be the record's body."""
+    return size == record.length if record.is_whole else size <= record.length and any(record.digests)
 
 
 def _is_of(body: Path, key: str) -> bool:

@@ -10,7 +10,8 @@ has come to; so what is readable and what is not yet may share a piece. They nev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 from minicdn.core.pieces import Pieces
@@ -34,6 +35,11 @@ class Hashed:
         twin._sha256 = self._sha256.copy()
         return twin
 
+    def go_on(self, data: bytes) -> None:
+        """With the bytes that follow."""
+        self._sha256.update(data)
+        self.until += len(data)
+
     def take(self, offset: int, data: memoryview | bytes) -> None:
         """Only what goes on from `until` counts."""
         skip = self.until - offset
@@ -56,20 +62,30 @@ class Unverified:
 
 
 class Ledger:
-    """Digests take 32 bytes for each piece; all zero means unknown."""
+    """Digests take 32 bytes for each piece; all zero means unknown. version: grows with each that becomes known or unknown.
+    sha256: of the whole."""
 
-    __slots__ = ("_digests", "_hashed", "layout", "unverified")
+    __slots__ = ("_digests", "_hashed", "checking", "layout", "on_damaged_piece", "sha256", "unchecked", "unverified", "version")
 
     def __init__(self, layout: Pieces, digests: bytes = b"") -> None:
-        """digests: of the pieces in order, as `packed` gave them."""
+        """digests: of the pieces in order, as `packed` gave them in an earlier run; those are unchecked."""
         self.layout = layout
         self._digests = bytearray(digests or DIGEST_BYTES * layout.count)
         self._hashed: dict[int, Hashed] = {}
         self.unverified: dict[int, Unverified] = {}
+        self.unchecked = SpanSet((index, index + 1) for index in range(layout.count) if digests and self.digest_of(index) is not None)
+        self.checking: dict[int, asyncio.Future[None]] = {}
+        self.on_damaged_piece: Callable[[int], object] | None = None
+        self.sha256: bytes | None = None
+        self.version = 0
 
     @property
     def packed(self) -> bytes:
         return bytes(self._digests)
+
+    @property
+    def has_digests(self) -> bool:
+        return any(self._digests)
 
     def digest_of(self, index: int) -> bytes | None:
         digest = bytes(self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
@@ -79,11 +95,17 @@ class Ledger:
         """The piece is whole, and this is its digest."""
         self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
         self._hashed.pop(index, None)
+        self.version += 1
 
     def forget(self, index: int) -> None:
-        """The piece starts again from nothing."""
+        """The piece starts again from nothing; so the whole may become another one."""
         self.know(index, _NONE)
         self.unverified.pop(index, None)
+        self.unchecked.remove(index, index + 1)
+        self.sha256 = None
+
+    def is_unchecked(self, index: int) -> bool:
+        return self.unchecked.reach(index) > index
 
     def hashed(self, index: int) -> Hashed:
         """A copy, to go on with: what of the piece has been hashed."""

@@ -2,17 +2,24 @@
 
 Bytes from a piece's owner or the upstream are written as any body's are. Those from another holder are written *unverified*: they
 are in the storage, nobody can read them, and accept() lets them be read when their digest is the one that the owner names.
+
+Pieces that an earlier run wrote are *unchecked*: a disk may have changed them since. Each is read and hashed once, in a thread, before
+the first of its bytes is given to anybody.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from minicdn.core.pieces import Pieces
 from minicdn.errors import BrokenBody
+from minicdn.store.disk import DiskStorage
 from minicdn.store.ledger import Hashed, Ledger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from minicdn.core.spans import SpanSet
     from minicdn.store.storage import Storage
     from minicdn.store.waiters import Waiters
@@ -29,6 +36,8 @@ class Pieced:
     _storage: Storage
     _waiters: Waiters | None
     have: SpanSet
+    is_unchecked: bool
+    """Whether any piece is: reading from others must cost no more than this."""
     length: int | None
 
     @property
@@ -49,12 +58,27 @@ class Pieced:
         hashed = ledger.hashed(index)
         if not self.have.covers(start, end):
             return None
-        while hashed.until < end:
-            size = min(READ_BACK_BYTES, end - hashed.until)
-            hashed.take(hashed.until, await self._storage.read_waiting(hashed.until, size))
-        if self.have.covers(start, end):
+        await self._disk.feed(hashed.go_on, hashed.until, end)
+        if hashed.until != end:
+            raise BrokenBody("the disk copy can't be read")
+        if self.have.covers(start, end) and ledger.digest_of(index) is None:
             ledger.know(index, hashed.digest())
         return ledger.digest_of(index)
+
+    @property
+    def sha256(self) -> bytes | None:
+        """Of the whole, where it is known."""
+        return self._ledger.sha256 if self._ledger is not None and self.is_whole else None
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What is known of its pieces; also of a body that is but one. For the store only."""
+        return self._ledger
+
+    @property
+    def _disk(self) -> DiskStorage:
+        assert isinstance(self._storage, DiskStorage)
+        return self._storage
 
     def write_unverified(self, offset: int, data: bytes) -> None:
         """Take bytes in that nobody may read before accept(). Those of one piece should come in order. Raises DiskError, or
@@ -108,7 +132,46 @@ class Pieced:
         assert self._ledger is not None
         self.have.remove(*self._ledger.layout.span(index))
         self._ledger.forget(index)
+        self.is_unchecked = bool(self._ledger.unchecked)
         self._no_longer_whole()
+
+    # What an earlier run wrote
+
+    def on_damaged_piece(self, act: Callable[[int], object]) -> None:
+        """To be called with the index of a piece that the disk has changed, when it is there no more. Where it calls expect() for the
+        piece's span, readers wait; else they get BrokenBody."""
+        if self._ledger is not None:
+            self._ledger.on_damaged_piece = act
+
+    async def check(self, position: int) -> int:
+        """The piece at `position` is checked if it was not; how far the checked bytes reach then: `position` where it is damaged."""
+        ledger = self._ledger
+        assert ledger is not None
+        index = position // ledger.layout.size
+        if ledger.is_unchecked(index):
+            checking = ledger.checking.get(index)
+            if checking is None:
+                checking = ledger.checking[index] = asyncio.get_running_loop().create_task(self._check(index))
+                checking.add_done_callback(lambda done: done.cancelled() or done.exception())  # told to those who still wait
+                checking.add_done_callback(lambda _: ledger.checking.pop(index))
+            await asyncio.shield(checking)
+        return min(self.have.reach(position), ledger.layout.span(index)[1])
+
+    async def _check(self, index: int) -> None:
+        ledger = self._ledger
+        assert ledger is not None
+        start, end = ledger.layout.span(index)
+        hashed = Hashed(start)
+        await self._disk.feed(hashed.go_on, start, end)
+        if not ledger.is_unchecked(index):
+            return
+        if hashed.digest() == ledger.digest_of(index):
+            ledger.unchecked.remove(index, index + 1)
+            self.is_unchecked = bool(ledger.unchecked)
+            return
+        self.reject(index)
+        if ledger.on_damaged_piece is not None:
+            ledger.on_damaged_piece(index)
 
     def _no_longer_whole(self) -> None:
         raise NotImplementedError

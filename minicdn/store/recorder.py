@@ -1,4 +1,4 @@
-"""Makes kept bodies outlast the process: sync, then metadata, in the background; and deletes files, likewise.
+"""Makes bodies outlast the process: sync, then metadata, in the background; and deletes files, likewise.
 
 One task per entry. An entry that is restated while its task is under way (a 304, a purge) is written once more by the same task,
 so neither order nor number of writes is a question. Syncs have threads of their own: a slow disk must not take those that reads
@@ -18,13 +18,17 @@ from pathlib import Path
 
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import to_wire
-from minicdn.errors import DiskError
+from minicdn.errors import BrokenBody, DiskError
+from minicdn.store.body import Body
 from minicdn.store.disk import DiskStorage
 from minicdn.store.entry import Entry
 from minicdn.store.files import delete_file
 from minicdn.store.index import Record, delete_record, meta_path, write_record
 
 SYNC_THREADS = 2
+Facts = tuple[bool, int, bytes, bytes | None]
+"""What a record says of a body's bytes: whether it is whole, the pieces' size and digests, and the whole's digest."""
+
 STUCK_FILES_MAX = 1024
 """Files that could not be deleted (on Windows, a virus scanner may hold one), to be tried again."""
 
@@ -44,7 +48,7 @@ class Recorder:
         self._is_closed = False
 
     def record(self, entry: Entry, storage: DiskStorage) -> None:
-        """Write its metadata, as soon as its bytes are on the disk; once more, where that is under way."""
+        """Write its metadata, as soon as the bytes it speaks of are on the disk; once more, where that is under way."""
         if entry in self._recording:
             self._again.add(entry)
         elif not self._is_closed:
@@ -52,12 +56,15 @@ class Recorder:
 
     async def _record(self, entry: Entry, storage: DiskStorage) -> None:
         try:
-            await storage.sync(self._threads)
             while self._is_kept(entry):
-                self._again.discard(entry)
-                assert entry.stored is not None
-                record = Record(entry.key, to_wire(entry.stored), entry.body.length or 0)
-                await asyncio.get_running_loop().run_in_executor(self._threads, write_record, storage.path, record)
+                await _find_digests(entry.body)
+                facts = _facts_of(entry.body)  # before the sync: what comes meanwhile may not be on the disk after it
+                await storage.sync(self._threads)
+                if not self._is_kept(entry):
+                    break
+                if facts == _facts_of(entry.body):
+                    self._again.discard(entry)
+                await asyncio.get_running_loop().run_in_executor(self._threads, write_record, storage.path, _record_of(entry, facts))
                 if entry not in self._again:
                     break
         except (DiskError, OSError, ValueError):
@@ -111,3 +118,30 @@ class Recorder:
                 work.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _find_digests(body: Body) -> None:
+    """Of a body that is not whole only pieces with a digest are found again."""
+    ledger = body.ledger
+    if ledger is None or body.is_whole:
+        return
+    for start, end in body.have:
+        for index in ledger.layout.within(start, end):
+            try:
+                await body.find_digest(index)
+            except BrokenBody:
+                return  # who reads it will say so
+
+
+def _facts_of(body: Body) -> Facts:
+    ledger = body.ledger
+    if ledger is None:
+        return body.is_whole, 0, b"", None
+    return body.is_whole, ledger.layout.size, ledger.packed, ledger.sha256
+
+
+def _record_of(entry: Entry, facts: Facts) -> Record:
+    assert entry.stored is not None
+    is_whole, piece_bytes, digests, sha256 = facts
+    length = entry.body.length or 0
+    return Record(entry.key, to_wire(entry.stored), length, is_whole=is_whole, piece_bytes=piece_bytes, digests=digests, sha256=sha256)

@@ -10,9 +10,10 @@ Whatever leaves the shelf stays readable for those who read it; its file is dele
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import Stored
 from minicdn.core.vary import is_same_variant
@@ -41,7 +42,7 @@ class Shelf:
         )
 
     async def open(self) -> None:
-        """Take the cache folder and find again what an earlier run left whole. Raises CacheFolderUnusable."""
+        """Take the cache folder and find again what an earlier run left. Raises CacheFolderUnusable."""
         await self._disk.open(self._readmit)
 
     async def close(self) -> None:
@@ -90,13 +91,15 @@ class Shelf:
         """From now on others find the entry and read along. An earlier one of the same variant stays until this one is whole."""
         variants = self._entries.setdefault(entry.key, [])
         variants.append(entry)
+        self._disk.begin(entry)
         if len(variants) > VARIANTS_MAX:
             oldest = next((other for other in variants if other is not entry and not other.body.is_filling), None)
             if oldest is not None:
                 self._evicted(oldest)
 
     def withdraw(self, entry: Entry) -> None:
-        """Others don't find it any more. Idempotent."""
+        """Others don't find it any more, nor does a restart, unless it is kept. Idempotent."""
+        self._disk.withdraw(entry)
         variants = self._entries.get(entry.key)
         if variants is not None and entry in variants:
             variants.remove(entry)
@@ -125,16 +128,32 @@ class Shelf:
         return entry in self.find(entry.key)
 
     def completed(self, entry: Entry) -> None:
-        """The last span of a partial body has come: a restart may find it."""
+        """The last span of a partial body has come."""
         if entry in self._disk:
-            self._disk.record(entry)
+            self._disk.completed(entry)
+
+    def keep_part(self, entry: Entry) -> bool:
+        """The fill of a whole body ended early: what came is kept as a part, where it can be gone on with. False where it can't be;
+        nothing has changed then."""
+        ledger = entry.body.ledger
+        if ledger is None or not ledger.has_digests or strong_validator(entry.head) is None or entry not in self.find(entry.key):
+            return False
+        entry.body.rest_as_partial()
+        if not self._disk.keep(entry):
+            entry.body.fail("the part can't be kept")
+            return False
+        return True
+
+    def on_damaged_piece(self, act: Callable[[Entry, int], None]) -> None:
+        """To be called for a piece that the disk has changed, when it is there no more: readers wait where `act` calls expect() for its
+        span, and get BrokenBody where it does not."""
+        self._disk.on_damaged_piece = act
 
     def restate(self, entry: Entry, stored: Stored) -> Entry:
         """The same body under a fresher head (a 304, a purge). Returns the entry, changed in place."""
         entry.stored, entry.head = stored, stored.head
-        if entry in self._disk:
-            self._disk.record(entry)
-        elif entry in self._memory and not self._memory.admit(entry):
+        self._disk.record(entry)
+        if entry in self._memory and not self._memory.admit(entry):
             self._evicted(entry)
         return entry
 

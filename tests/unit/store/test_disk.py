@@ -41,7 +41,7 @@ async def test_it_reads_back_what_was_written_either_way(path, monkeypatch):
     body = whole(path, data)
     assert await read_all(body) == data
     monkeypatch.setattr(disk_module, "HAS_CACHED_READS", False)
-    found = Body.whole(DiskStorage(path, is_found=True), len(data))
+    found = Body.found(DiskStorage(path, is_found=True), len(data))
     assert await read_all(found) == data
     assert await read_all(found, 1000, 300_000) == data[1000:300_000]
 
