@@ -96,6 +96,10 @@ OPTIONS = (
     Option("host", "host", TEXT, BOTH, "Node", "The address to listen on; 0.0.0.0 is all of IPv4, :: all."),
     Option("port", "port", PORT, BOTH, "Node", "The port to listen on; 0 picks a free one."),
     Option("advertise", "advertise", NODE_URL, BOTH, "Node", "The URL at which others reach this node, when it can't be guessed."),
+    Option(
+        "back-to-source", "may_ask_upstream", SWITCH, PEER, "Node",
+        "Own files and ask the upstream for them; off: never contact it, and answer 502 where no other node helps.",
+    ),
     Option("cache-dir", "cache_dir", FOLDER, BOTH, "Node", "The folder of large files; one node per folder."),
     Option("memory", "memory_bytes", SIZE, BOTH, "Node", "Budget of the memory cache.", True),
     Option("disk", "disk_bytes", SIZE, BOTH, "Node", "Budget of the disk cache; 0 keeps nothing there."),
@@ -127,6 +131,11 @@ OPTIONS = (
     Option("window", "window_seconds", DURATION, MANAGER, "Membership", "A peer silent for this long is out.", True),
     Option("probe", "probe_seconds", DURATION, MANAGER, "Membership", "How long a joining peer's address may take to answer.", True),
     Option("peers-max", "peers_max", COUNT, MANAGER, "Membership", "The most peers that are listed.", True),
+    Option(
+        "upstream-leases", "upstream_leases_max", COUNT, MANAGER, "Membership",
+        "So many nodes may ask the upstream for one file when its owners fail.", True,
+    ),
+    Option("lease-ttl", "lease_seconds", DURATION, MANAGER, "Membership", "Such a permission ends by itself after this long.", True),
     Option("peer-aside", "peer_aside_seconds", DURATION, BOTH, "Membership", "An unreachable peer is left alone for this long."),
     Option("connect-timeout", "connect_seconds", DURATION, BOTH, "Waits", "To connect to the upstream.", True),
     Option("upstream-timeout", "upstream_read_seconds", DURATION, BOTH, "Waits", "The longest silence of the upstream.", True),

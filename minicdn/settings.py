@@ -28,6 +28,8 @@ class Settings:
     port: int = 11000
     advertise: str | None = None
     """The URL at which others reach this node; None: the address that the manager sees, and our port."""
+    may_ask_upstream: bool = True
+    """False: this peer owns nothing, and never contacts the upstream; peers only."""
     cache_dir: Path | None = None
     memory_bytes: int = 256 * MIB
     disk_bytes: int = 20 * GIB
@@ -46,6 +48,10 @@ class Settings:
     probe_seconds: float = 3.0
     """How long the manager waits for an answer when it tries a peer's advertised address."""
     peers_max: int = 4096
+    upstream_leases_max: int = 2
+    """So many nodes may ask the upstream for one file as a last resort, at a time."""
+    lease_seconds: float = 300.0
+    """A lease that is not given back ends by itself."""
 
     # Waits
     connect_seconds: float = 5.0

@@ -15,12 +15,12 @@ barred: a join that was still being probed when the goodbye arrived must not lis
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from minicdn.core.nodeurl import parse_node_url as parse_node_url  # where the command line looks for it
 from minicdn.core.rendezvous import rank
+from minicdn.core.shares import Sharer, has_changed, pause_seconds, shares
 
 if TYPE_CHECKING:
     import random
@@ -32,11 +32,16 @@ LEFT_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A listed peer. `url` has no trailing slash, e.g. http://10.0.0.5:11001; `weight` is its share among owners."""
+    """A listed peer. `url` has no trailing slash, e.g. http://10.0.0.5:11001.
+
+    weight: its share among owners of keys, 1, or 0 for a peer that may not ask the upstream. share: its share of the pieces of large
+    files (core/shares.py), which follows its uplink; 0 where the weight is.
+    """
 
     id: str
     url: str
     weight: float = 1.0
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class _Seat:
     member: Member
     seen_at: float
     probed_at: float
+    seated_at: float
+    uplink: float
     failures_count: int = 0
 
     @property
@@ -87,6 +94,7 @@ class SeatView:
     member: Member
     seen_seconds: float
     is_listed: bool
+    uplink: float = 0.0
 
 
 class Roster:
@@ -104,38 +112,52 @@ class Roster:
         self._listed: list[Member] = []
         self._place: dict[str, int] = {}
         self._list: PeerList | None = None
+        self._reweigh_at = 0.0
 
     # What changes the list
 
-    def join(self, member: Member, now: float) -> JoinVerdict:
-        """Seats a member whose URL was just probed. Whoever held that URL before, or this id elsewhere, gives up the seat."""
+    def join(self, member: Member, now: float, uplink: float = 0.0) -> JoinVerdict:
+        """Seats a member whose URL was just probed. Whoever held that URL before, or this id elsewhere, gives up the seat; its uplink
+        is the newcomer's where that knows none. uplink: bytes per second, 0 while unknown. The member's share is found here."""
         if member.id in self._left:
             return JoinVerdict.LEFT
         holder = self._id_by_url.get(member.url)
         if not self.may_join(member.id, member.url):
             return JoinVerdict.FULL
+        before = self._seats.get(member.id) or self._seats.get(holder or "")
         if holder is not None and holder != member.id:
             self._remove(holder)
-        seat = self._seats.get(member.id)
-        if seat is not None and seat.member != member:
-            self._remove(member.id)
-        self._seats.pop(member.id, None)
-        self._seats[member.id] = _Seat(member, now, now)
-        self._id_by_url[member.url] = member.id
-        self._list_again(member)
+        self._seat(member, now, uplink or (before.uplink if before is not None else 0.0))
         return JoinVerdict.SEATED
 
     def may_join(self, id: str, url: str) -> bool:
         """Whether there is room, asked before the effort of a probe."""
         return len(self._seats) < self._peers_max or id in self._seats or url in self._id_by_url
 
-    def renew(self, id: str, now: float) -> bool:
-        """False: not seated here, join (again)."""
+    def renew(self, id: str, now: float, uplink: float = 0.0) -> bool:
+        """False: not seated here, join (again). uplink: bytes per second; 0, nothing new is known of it."""
         seat = self._seats.pop(id, None)
         if seat is None:
             return False
         seat.seen_at = now
+        seat.uplink = uplink or seat.uplink
         self._seats[id] = seat
+        return True
+
+    def reweigh(self, now: float) -> bool:
+        """True when shares follow the uplinks again: where one of them is far from what is listed, and that is not too soon."""
+        if now < self._reweigh_at:
+            return False
+        seats = list(self._seats.values())
+        wanted = shares([Sharer(seat.uplink, now - seat.seated_at, seat.member.weight > 0) for seat in seats])
+        if not any(has_changed(seat.member.share, share) for seat, share in zip(seats, wanted, strict=True)):
+            return False
+        self._reweigh_at = now + pause_seconds(len(seats))
+        for seat, share in zip(seats, wanted, strict=True):
+            seat.member = replace(seat.member, share=share)
+            if seat.member.id in self._place:
+                self._listed[self._place[seat.member.id]] = seat.member
+        self._changed()
         return True
 
     def leave(self, id: str, now: float) -> bool:
@@ -218,11 +240,30 @@ class Roster:
 
     def seats(self, now: float) -> Iterator[SeatView]:
         for seat in sorted(self._seats.values(), key=lambda seat: seat.member.id):
-            yield SeatView(seat.member, max(0.0, now - seat.seen_at), seat.is_listed)
+            yield SeatView(seat.member, max(0.0, now - seat.seen_at), seat.is_listed, seat.uplink)
 
     def __len__(self) -> int:
         """Seats, listed or not."""
         return len(self._seats)
+
+    def _seat(self, member: Member, now: float, uplink: float) -> None:
+        """Who joins again unchanged keeps its share, and the time of its first join."""
+        seat, seated_at = self._seats.get(member.id), now
+        if seat is not None and replace(seat.member, share=member.share) == member:
+            member, seated_at = seat.member, seat.seated_at
+            del self._seats[member.id]
+        else:
+            self._remove(member.id)
+            member = replace(member, share=self._first_share(member, uplink))
+        self._seats[member.id] = _Seat(member, now, now, seated_at, uplink)
+        self._id_by_url[member.url] = member.id
+        self._list_again(member)
+
+    def _first_share(self, member: Member, uplink: float) -> float:
+        """Of a newcomer among those who are seated; their own shares stay until the next time."""
+        seats = [seat for seat in self._seats.values() if seat.uplink > 0]
+        newcomer = Sharer(uplink, 0.0, member.weight > 0)
+        return shares([*(Sharer(seat.uplink, 0.0, seat.member.weight > 0) for seat in seats), newcomer])[-1]
 
     # Inside: `_listed` is dense so that choosing is one index; leaving it moves the last into the gap.
 

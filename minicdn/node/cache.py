@@ -89,6 +89,7 @@ class Cache:
         self._varying: TTLCache[str, tuple[tuple[bytes, bytes], ...]] = TTLCache(VARY_KEYS_MAX, 3600, timer=clock.monotonic)
         self.policy = Policy()
         self.peer_list = PeerList()
+        self.may_ask_upstream = True
 
     def connect(self, upstream: UpstreamSupplier | None, peers: PeerSupplier) -> None:
         """Who to ask; the upstream may become known later than the node starts."""
@@ -323,7 +324,8 @@ class Cache:
         return urls
 
     def _suppliers(self, key: str, *, is_forwarded: bool, wants_fresh: bool, on_interim: Inform | None) -> list[Ask]:
-        urls = [] if is_forwarded or key in self._passing else self._owners(key)
+        is_own = is_forwarded or (key in self._passing and self.may_ask_upstream)
+        urls = [] if is_own else self._owners(key)
         return [*(self._asking_peer(url, wants_fresh, on_interim) for url in urls), self._asking_upstream(on_interim)]
 
     def _asking_upstream(self, on_interim: Inform | None) -> Ask:

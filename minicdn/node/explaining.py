@@ -31,7 +31,7 @@ def explain(node: Node, method: str, key: str, fields: Fields) -> dict[str, Any]
     if isinstance(plan, Serve) and node.purger.is_unsure:
         words = {"action": "validate", "reason": "this node does not know yet which purges it has missed"}
     if words["action"] in ("fetch", "validate"):
-        words["asks"] = "upstream" if is_owner or node.cache.is_passed_on(key) else ranked[0]["url"]
+        words["asks"] = _asked(node, key, ranked, is_owner=is_owner)
     return {
         "key": key,
         "method": method,
@@ -44,6 +44,12 @@ def explain(node: Node, method: str, key: str, fields: Fields) -> dict[str, Any]
         "upstream": node.upstream_url,
         "mark": str(node.purger.mark or ""),
     }
+
+
+def _asked(node: Node, key: str, ranked: list[dict[str, str]], *, is_owner: bool) -> str:
+    if node.may_ask_upstream and (is_owner or node.cache.is_passed_on(key)):
+        return "upstream"
+    return ranked[0]["url"] if ranked else "nobody: no peer in the list may ask the upstream"
 
 
 def _variant(entry: Entry, now: float, *, is_chosen: bool) -> dict[str, Any]:

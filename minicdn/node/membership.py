@@ -67,7 +67,10 @@ class Purges(Protocol):
 
 
 class Membership:
-    """`learn(shared, url)` is called with each new word of the manager about settings, before the first list is followed."""
+    """`learn(shared, url)` is called with each new word of the manager about settings, before the first list is followed.
+
+    uplink: what this node's carries, in bytes per second, 0 while that is not known.
+    """
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class Membership:
         port: int,
         learn: Callable[[SharedSettings, str], None],
         purges: Purges | None = None,
+        uplink: Callable[[], float] = float,
         say: Callable[[str], None],
         rng: random.Random,
     ) -> None:
@@ -87,6 +91,7 @@ class Membership:
         self._port = port
         self._learn = learn
         self._purges = purges
+        self._uplink = uplink
         self._say = Sayer(say, node.clock)
         self._rng = rng
         self._backoff = Backoff(RETRY_BASE_SECONDS, RETRY_MAX_SECONDS)
@@ -131,7 +136,7 @@ class Membership:
 
     async def _join(self) -> float:
         self._may_be_seated = True
-        answer = await self._manager.join(Join(self._node.id, self._port, self._settings.advertise, __version__, self._mark()))
+        answer = await self._manager.join(self._here_i_am())
         if answer.status != "joined":
             self._may_be_seated = False
             return self._after_no(answer)
@@ -148,7 +153,7 @@ class Membership:
     async def _renew(self) -> float:
         began_at = self._now()
         wait_seconds = self._wait_seconds(began_at)
-        renew = Renew(self._node.id, self._known_epoch, self._settings_version, wait_seconds, self._mark())
+        renew = Renew(self._node.id, self._known_epoch, self._settings_version, wait_seconds, self._mark(), self._uplink())
         answer = await self._manager.renew(renew)
         self._backoff.reset()
         if answer.status == "unknown":
@@ -166,6 +171,17 @@ class Membership:
             return 0.0
         # A manager that doesn't hold (it is closing) must not be asked in a circle.
         return max(self._jittered(0.1), wait_seconds - (self._now() - began_at))
+
+    def _here_i_am(self) -> Join:
+        return Join(
+            id=self._node.id,
+            port=self._port,
+            advertise=self._settings.advertise,
+            version=__version__,
+            mark=self._mark(),
+            uplink=self._uplink(),
+            may_ask_upstream=self._settings.may_ask_upstream,
+        )
 
     # What the answers mean
 

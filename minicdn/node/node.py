@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Set
-from typing import Any
+from typing import Any, Protocol
 
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import Policy
@@ -22,6 +22,7 @@ from minicdn.node.cache import Cache
 from minicdn.node.clock import Clock
 from minicdn.node.explaining import explain
 from minicdn.node.fills import Dock
+from minicdn.node.forbidden import ForbiddenUpstream
 from minicdn.node.leash import Leash
 from minicdn.node.marks import MarkKeeper
 from minicdn.node.patience import PatientUpstream
@@ -33,6 +34,13 @@ from minicdn.store.statefile import StateFile
 from minicdn.wire.http import HttpDoor
 from minicdn.wire.peers import PeerClient
 from minicdn.wire.upstream import Upstream
+
+
+class Leases(Protocol):
+    """Who says whether this node may ask the upstream as a last resort (roles/leasing.py)."""
+
+    async def take(self, key: str) -> bool: ...
+    def release(self, key: str) -> None: ...
 
 
 class Node:
@@ -55,6 +63,7 @@ class Node:
         self._say = say or (lambda text: None)
         self.counters = Counters()
         self.uplink = UplinkMeter()
+        self.leases: Leases | None = None
         self.on_log: Callable[[LogLine], None] | None = None
         self.on_invalidated: Callable[[Purge], Awaitable[object]] | None = None
         self.on_replaced: Callable[[str], None] | None = None
@@ -84,6 +93,7 @@ class Node:
             aside_seconds=settings.peer_aside_seconds,
         )
         self.cache.policy = policy_of(settings)
+        self.cache.may_ask_upstream = settings.may_ask_upstream
         self._upstream_door = HttpDoor(
             connections_max=settings.upstream_connections_max,
             connect_seconds=settings.connect_seconds,
@@ -109,6 +119,26 @@ class Node:
     def ignored_query(self) -> frozenset[str]:
         """Names of query parameters that are no part of a key."""
         return self._ignored_query
+
+    @property
+    def may_ask_upstream(self) -> bool:
+        """False with --no-back-to-source."""
+        return self.settings.may_ask_upstream
+
+    def uplink_rate(self) -> float:
+        """What this node says of its uplink: the measured rate or its cap, the lower one, in bytes per second; 0: nothing is known.
+        Alone, a cap is the operator's word for what the link carries at least."""
+        cap, measured = getattr(self.settings, "up_bytes_per_second", 0) or 0, self.uplink.best(self.clock.monotonic()) or 0.0
+        return float(min(cap, measured) if cap and measured else cap or measured)
+
+    async def take_lease(self, key: str) -> bool:
+        """Whether this node may ask the upstream for a key that it does not own, as a last resort. Answers within two seconds."""
+        return self.may_ask_upstream and (self.leases is None or await self.leases.take(key))
+
+    def release_lease(self, key: str) -> None:
+        """The lease is needed no longer; one that was never held does no harm."""
+        if self.leases is not None:
+            self.leases.release(key)
 
     @property
     def peers(self) -> PeerList:
@@ -166,14 +196,7 @@ class Node:
         supplier = None
         self.upstream = None
         if url is not None:
-            self.upstream = PatientUpstream(
-                Upstream(url, self._upstream_door, self.clock.wall),
-                counters=self.counters,
-                monotonic=self.clock.monotonic,
-                rng=self._rng,
-                wait_seconds=self.settings.connect_seconds,
-                say=self._say,
-            )
+            self.upstream = self._patient(url) if self.may_ask_upstream else ForbiddenUpstream(self._has_owners)
             supplier = UpstreamSupplier(
                 self.upstream,
                 node_id=self.id,
@@ -182,6 +205,19 @@ class Node:
                 follows_redirects=self.settings.follows_redirects,
             )
         self.cache.connect(supplier, self._peers)
+
+    def _patient(self, url: str) -> PatientUpstream:
+        return PatientUpstream(
+            Upstream(url, self._upstream_door, self.clock.wall),
+            counters=self.counters,
+            monotonic=self.clock.monotonic,
+            rng=self._rng,
+            wait_seconds=self.settings.connect_seconds,
+            say=self._say,
+        )
+
+    def _has_owners(self) -> bool:
+        return any(member.weight > 0 for member in self.peers.members)
 
     async def start(self) -> None:
         """Open the cache folder and find again what is in it. Raises CacheFolderUnusable."""

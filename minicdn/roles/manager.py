@@ -14,19 +14,21 @@ import hashlib
 import random
 import secrets
 from collections.abc import Set
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from minicdn.core.leases import Leases
 from minicdn.core.nodeurl import url_from_address
 from minicdn.core.roster import JoinVerdict, Member, Roster
 from minicdn.node.node import state_file
 from minicdn.roles.clusterlog import ClusterLog
 from minicdn.roles.journaling import ManagerPurges
+from minicdn.roles.leasing import ManagerLeases
 from minicdn.roles.role import Role
 from minicdn.roles.spreading import FanOut, Invalidations
 from minicdn.settings import Settings
 from minicdn.wire.address import own_url
-from minicdn.wire.messages import Join, JoinAnswer, LogBatch, Renew, RenewAnswer, SharedSettings
+from minicdn.wire.messages import Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer, SharedSettings
 from minicdn.wire.prober import Prober
 from minicdn.wire.purgeclient import PurgeClient
 
@@ -62,6 +64,8 @@ class Manager(Role):
         self.purges = ManagerPurges(self.node, self.roster, state_file(settings, "journal"), fan_out, self._wake_holders)
         self.node.on_invalidated = Invalidations(self.node.purger, self.purges.purge, self._hold)
         self.node.origins = self._origins
+        self.leases = ManagerLeases(self.node, Leases(settings.upstream_leases_max, settings.lease_seconds))
+        self.node.leases = self.leases
         self._url: str | None = None
 
     # Life
@@ -119,12 +123,13 @@ class Manager(Role):
             return JoinAnswer("full", f"the list is full ({self.settings.peers_max} peers)", url)
         if (reason := await self._prober.probe(url, join.id)) is not None:
             return JoinAnswer("unreachable", reason, url)
-        answer = self._seat(Member(join.id, url), None if join.advertise else address)
+        member = Member(join.id, url, 1.0 if join.may_ask_upstream else 0.0)
+        answer = self._seat(member, None if join.advertise else address, join.uplink)
         return replace(answer, missed=self.purges.missed(join.mark)) if answer.status == "joined" else answer
 
     async def handle_renew(self, renew: Renew, address: str | None) -> RenewAnswer:
         """Held while the peer's list and settings are the current ones, for as long as the peer allows."""
-        if not self._is_where_it_was(renew.id, address) or not self.roster.renew(renew.id, self.clock.monotonic()):
+        if not self._is_where_it_was(renew.id, address) or not self.roster.renew(renew.id, self.clock.monotonic(), renew.uplink):
             return RenewAnswer("unknown")
         await self._hold_while_unchanged(renew)
         member = self.roster.find(renew.id)
@@ -141,8 +146,18 @@ class Manager(Role):
         )
 
     async def handle_leave(self, id: str) -> None:
+        self.leases.forget(id)
         if self.roster.leave(id, self.clock.monotonic()):
             self._publish()
+
+    async def handle_lease(self, call: LeaseCall) -> LeaseAnswer:
+        """At once: who is refused is not held, as it has others to ask."""
+        if call.is_over:
+            self.leases.release_for(call.key, call.id)
+            return LeaseAnswer(False)
+        verdict = self.leases.take_for(call.key, call.id)
+        members = [self.roster.find(holder) for holder in verdict.holders if holder != call.id]
+        return LeaseAnswer(verdict.is_granted, tuple(member.url for member in members if member is not None), verdict.seconds)
 
     async def handle_log(self, batch: LogBatch) -> None:
         """Lines of a peer, which may have left the list by now."""
@@ -174,7 +189,7 @@ class Manager(Role):
         unreachable: list[dict[str, Any]] = []
         for seat in self.roster.seats(self.clock.monotonic()):
             member = seat.member
-            shown = {"id": member.id, "url": member.url, "weight": member.weight, "seen_seconds": round(seat.seen_seconds, 3)}
+            shown = {**asdict(member), "uplink": round(seat.uplink), "seen_seconds": round(seat.seen_seconds, 3)}
             if seat.is_listed:
                 listed.append(shown)
             else:
@@ -183,11 +198,11 @@ class Manager(Role):
 
     # Inside
 
-    def _seat(self, member: Member, address: str | None) -> JoinAnswer:
+    def _seat(self, member: Member, address: str | None, uplink: float) -> JoinAnswer:
         """The probe took a while: what was true before it may not be true now."""
         if self.is_draining:
             return JoinAnswer("closing", "the manager is closing", member.url)
-        verdict = self.roster.join(member, self.clock.monotonic())
+        verdict = self.roster.join(member, self.clock.monotonic(), uplink)
         if verdict is JoinVerdict.FULL:
             return JoinAnswer("full", f"the list is full ({self.settings.peers_max} peers)", member.url)
         if verdict is JoinVerdict.LEFT:
@@ -249,7 +264,9 @@ class Manager(Role):
         """One look at all leases; `late_seconds` is by how much it comes too late."""
         if late_seconds > self.settings.window_seconds / 5:
             self.roster.excuse(now)
-        self.roster.expire(now)
+        for member in self.roster.expire(now):
+            self.leases.forget(member.id)
+        self.roster.reweigh(now)
         for id in [id for id in self._about if self.roster.find(id) is None]:
             del self._about[id]
         self.purges.forget_the_gone()

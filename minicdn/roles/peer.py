@@ -15,6 +15,7 @@ from typing import Any
 from minicdn.node.loglines import LogShipper
 from minicdn.node.membership import Membership
 from minicdn.roles.handing import PeerPurges
+from minicdn.roles.leasing import PeerLeases
 from minicdn.roles.role import Role
 from minicdn.roles.spreading import FanOut, Invalidations, Replacements
 from minicdn.settings import Settings
@@ -44,6 +45,7 @@ class Peer(Role):
         self.node.on_invalidated = Invalidations(self.node.purger, self.purges.purge, self._hold)
         self.node.on_replaced = Replacements(self.purges.tell_others, self._hold)
         self.node.origins = self._origins
+        self.node.leases = PeerLeases(self.node, self._manager, self.rng, self._hold)
         self.membership: Membership | None = None
         self._following: asyncio.Task[None] | None = None
 
@@ -59,7 +61,15 @@ class Peer(Role):
     def listening(self, port: int) -> None:
         """Only now: the manager's probe must find us."""
         self.membership = Membership(
-            self.node, self._manager, self.settings, port=port, learn=self._learn, purges=self.purges, say=self.say, rng=self.rng
+            self.node,
+            self._manager,
+            self.settings,
+            port=port,
+            learn=self._learn,
+            purges=self.purges,
+            uplink=self.node.uplink_rate,
+            say=self.say,
+            rng=self.rng,
         )
         self._following = self._keep_running("following the manager", self.membership.run)
         self._keep_running("shipping the log", self._shipper.run)

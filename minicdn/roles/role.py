@@ -12,6 +12,7 @@ import re
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any
 
 from minicdn import __version__
@@ -89,7 +90,7 @@ class Role:
 
     def peers(self) -> dict[str, Any]:
         """What `/_peers` shows: the list that this node follows."""
-        members = [{"id": member.id, "url": member.url, "weight": member.weight} for member in self.node.peers.members]
+        members = [asdict(member) for member in self.node.peers.members]
         return {"epoch": self.node.peers.epoch, "peers": members}
 
     def upstream(self) -> str | None:

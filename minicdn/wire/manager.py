@@ -1,4 +1,4 @@
-"""A peer's way to its manager: five calls, each with a deadline.
+"""A peer's way to its manager: six calls, each with a deadline.
 
 Whatever keeps an answer from coming is ManagerUnreachable, with a reason that a person can act upon: no connection, silence,
 another program on that port. What the manager says is returned as a value, refusals included.
@@ -16,7 +16,7 @@ import httpx
 from minicdn.errors import ClientError, MinicdnError
 from minicdn.settings import Settings
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
-from minicdn.wire.messages import ANSWER_BYTES_MAX, Join, JoinAnswer, LogBatch, Renew, RenewAnswer
+from minicdn.wire.messages import ANSWER_BYTES_MAX, Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer
 from minicdn.wire.purges import PurgeAnswer, PurgeCall
 
 T = TypeVar("T")
@@ -25,6 +25,8 @@ ANSWER_SECONDS = 3.0
 LEAVE_SECONDS = 3.0
 PURGE_SECONDS = 6.0
 """The manager gives its peers two seconds each to answer, and five in all."""
+LEASE_SECONDS = 1.0
+"""A client waits meanwhile."""
 KEEP_ALIVE_SECONDS = 2.0
 """Idle connections are not used again after this: a server closes them after 5 s, and a request must not meet the closing."""
 
@@ -65,6 +67,10 @@ class ManagerClient:
     async def purge(self, call: PurgeCall) -> PurgeAnswer:
         """Returns once the manager has told everybody whom it could reach."""
         return await self._call("purge", call.to_wire(), PURGE_SECONDS, PurgeAnswer.from_wire)
+
+    async def lease(self, call: LeaseCall) -> LeaseAnswer:
+        """Takes a lease, or gives it back."""
+        return await self._call("lease", call.to_wire(), LEASE_SECONDS, LeaseAnswer.from_wire)
 
     async def send_log(self, batch: LogBatch, *, seconds: float = 10.0) -> None:
         """Returns once the manager has taken the batch. ManagerRefused: it never will."""

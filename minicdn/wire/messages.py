@@ -5,6 +5,7 @@
                              the answer: fine, with what changed; or `unknown`, which means: join again
     leave   peer → manager   take me off the list
     purge   either way           wire/purges.py; what a peer missed comes with the answers to join and renew
+    lease   peer → manager   may I ask the upstream for this key as a last resort; or: I am done with it (core/leases.py)
     log     peer → manager   lines for the log; a repeated batch number is a repetition, not news
 
 Each has `to_wire()`, a map for the codec, and `from_wire(map)`, which raises ClientError(400) and nothing else.
@@ -78,13 +79,19 @@ class SharedSettings:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """advertise: the peer's own idea of its URL; None: the address it is seen from, and its port. mark: up to where it knows of purges."""
+    """advertise: the peer's own idea of its URL; None: the address it is seen from, and its port. mark: up to where it knows of purges.
+
+    uplink: what it carries, as far as it is known, in bytes per second; 0: not known. may_ask_upstream: False for a peer that can't own
+    anything.
+    """
 
     id: str
     port: int
     advertise: str | None
     version: str
     mark: Mark | None = None
+    uplink: float = 0.0
+    may_ask_upstream: bool = True
 
     def to_wire(self) -> dict[str, Any]:
         return {**asdict(self), "mark": str(self.mark or "")}
@@ -99,6 +106,8 @@ class Join:
             advertise=None if advertise is None else _checked_url(advertise),
             version=take.text("version", length_max=64),
             mark=take_mark(take, "mark"),
+            uplink=take.number("uplink", default=0.0),
+            may_ask_upstream=take.flag("may_ask_upstream", default=True),
         )
 
 
@@ -139,13 +148,15 @@ class JoinAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """epoch, settings_version and mark: what the peer holds. wait_seconds: how long the answer may be held while nothing changes."""
+    """epoch, settings_version and mark: what the peer holds. wait_seconds: how long the answer may be held while nothing changes.
+    uplink: as in Join."""
 
     id: str
     epoch: str
     settings_version: str
     wait_seconds: float
     mark: Mark | None = None
+    uplink: float = 0.0
 
     def to_wire(self) -> dict[str, Any]:
         return {**asdict(self), "mark": str(self.mark or "")}
@@ -159,6 +170,7 @@ class Renew:
             settings_version=take.text("settings_version", length_max=64),
             wait_seconds=take.number("wait_seconds", high=60.0),
             mark=take_mark(take, "mark"),
+            uplink=take.number("uplink", default=0.0),
         )
 
 
@@ -221,6 +233,45 @@ class LogBatch:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseCall:
+    """The node `id` asks for a lease of the key, or gives it back (is_over)."""
+
+    id: str
+    key: str
+    is_over: bool = False
+
+    def to_wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, found: Mapping[str, Any]) -> LeaseCall:
+        take = Taker(found)
+        return cls(id=take_id(take), key=take.text("key"), is_over=take.flag("is_over", default=False))
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseAnswer:
+    """holders: URLs of those who hold leases of the key, as far as they are listed. seconds: for how long this one does, or until one
+    of theirs ends."""
+
+    is_granted: bool
+    holders: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def to_wire(self) -> dict[str, Any]:
+        return {**asdict(self), "holders": list(self.holders)}
+
+    @classmethod
+    def from_wire(cls, found: Mapping[str, Any]) -> LeaseAnswer:
+        take = Taker(found)
+        return cls(
+            is_granted=take.flag("is_granted"),
+            holders=tuple(_checked_url(Taker({"url": url}).text("url")) for url in take.items("holders", default=())),
+            seconds=take.number("seconds", default=0.0),
+        )
+
+
 def take_id(take: Taker) -> str:
     id = take.text("id", length_max=64)
     if _ID.fullmatch(id) is None:
@@ -238,7 +289,7 @@ def _checked_url(text: str) -> str:
 def _answer_to_wire(answer: JoinAnswer | RenewAnswer) -> dict[str, Any]:
     found = {name: getattr(answer, name) for name in answer.__dataclass_fields__ if name not in ("peers", "settings", "missed")}
     if answer.peers is not None:
-        members = [[member.id, member.url, member.weight] for member in answer.peers.members]
+        members = [[member.id, member.url, member.weight, member.share] for member in answer.peers.members]
         found["peers"] = {"epoch": answer.peers.epoch, "members": members}
     if answer.settings is not None:
         found["settings"] = answer.settings.to_wire()
@@ -256,12 +307,12 @@ def _take_peers(take: Taker) -> PeerList | None:
 
 
 def _member(item: Any) -> Member:
-    """A member is a list of three, as there are thousands of them."""
+    """A member is a list of four, as there are thousands of them; of one without a share, the weight is the share."""
     if type(item) is not list or len(item) < 3:
-        raise ClientError(400, "a member is not a list of id, url and weight")
-    take = Taker({"id": item[0], "url": item[1], "weight": item[2]})
-    url = take.text("url", length_max=URL_LENGTH_MAX)
-    return Member(take_id(take), _checked_url(url), take.number("weight", low=1e-6, high=1e6))
+        raise ClientError(400, "a member is not a list of id, url, weight and share")
+    take = Taker(dict(zip(("id", "url", "weight", "share"), item, strict=False)))
+    url, weight = take.text("url", length_max=URL_LENGTH_MAX), take.number("weight", high=1e6)
+    return Member(take_id(take), _checked_url(url), weight, take.number("share", high=1e6, default=weight))
 
 
 def _lifetime(item: Any) -> tuple[str, float]:

@@ -158,4 +158,4 @@ def test_what_the_cluster_must_agree_on_is_the_managers_alone() -> None:
     shared = set(SharedSettings.__dataclass_fields__) - {"version"}
     assert {option.setting for option in OPTIONS if option.roles == MANAGER} >= shared
     assert not shared & {option.setting for option in options_of("peer")}
-    assert [option.name for option in OPTIONS if option.roles == PEER] == ["manager"]
+    assert [option.name for option in OPTIONS if option.roles == PEER] == ["manager", "back-to-source"]

@@ -96,7 +96,8 @@ def test_the_list_is_shown_at_both_roles(tmp_path: Path) -> None:
         joined = await desk.join("anna")
         found = json.loads((await ask(app, "GET", "/_peers")).body)
         assert found["epoch"] == joined.peers.epoch
-        assert found["peers"] == [{"id": "anna", "url": "http://10.0.0.5:11001", "weight": 1.0, "seen_seconds": 0}]
+        shown = {"id": "anna", "url": "http://10.0.0.5:11001", "weight": 1.0, "share": 1.0, "uplink": 0, "seen_seconds": 0}
+        assert found["peers"] == [shown]
 
     async def peer(peer: Peer, app: Any) -> None:
         assert json.loads((await ask(app, "GET", "/_peers")).body) == {"epoch": "", "peers": []}
