@@ -21,9 +21,6 @@ MEASUREMENTS = ("swarm",)
 
 def main(words: list[str]) -> int:
     options = parser().parse_args(words)
-    # However it is told to stop, what it has built is taken down: the signal becomes an exception, and `with` does the rest.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
     try:
         return options.run(options)
     except CannotMeasure as error:
@@ -55,4 +52,7 @@ def _stop(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
+    # However it is told to stop, what it has built is taken down: the signal becomes an exception, and `with` does the rest.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     sys.exit(main(sys.argv[1:]))

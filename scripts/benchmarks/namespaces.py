@@ -12,9 +12,11 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,13 +131,21 @@ def parse_device_table(text: str) -> dict[str, tuple[int, int]]:
     return found
 
 
-def sweep() -> list[str]:
-    """Delete the namespaces of runs whose process is gone, and return their names."""
-    names = [path.name for path in NAMESPACES.iterdir()] if NAMESPACES.is_dir() else []
-    left = [name for name in names if (match := _LEFT_BEHIND.fullmatch(name)) and not Path(f"/proc/{match[1]}").exists()]
-    for name in left:
-        delete_namespace(name)
-    return left
+def sweep(folder: Path) -> None:
+    """Remove what runs whose process is gone have left: namespaces with the processes in them, and folders of theirs in the given one."""
+    for path in left_behind(NAMESPACES):
+        pids = subprocess.run(["ip", "netns", "pids", path.name], capture_output=True, text=True, check=False).stdout.split()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        delete_namespace(path.name)
+    for path in left_behind(folder):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def left_behind(folder: Path) -> list[Path]:
+    paths = folder.iterdir() if folder.is_dir() else []
+    return [path for path in paths if (match := _LEFT_BEHIND.fullmatch(path.name)) and not Path(f"/proc/{match[1]}").exists()]
 
 
 def delete_namespace(name: str) -> None:

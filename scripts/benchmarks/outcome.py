@@ -52,6 +52,10 @@ class Outcome:
     def is_within(self) -> bool:
         return self.is_whole and self.ratio <= self.scenario.limit and self.origin_files <= ORIGIN_LIMIT
 
+    def uplink(self, host: str) -> float:
+        """Bytes per second."""
+        return dict(zip(self.scenario.peer_names(), self.scenario.uplinks(), strict=True)).get(host, self.scenario.rate)
+
     @property
     def own_cpu_share(self) -> float:
         """Of the machine's cores, what the run's processes used; 1 is all of them."""

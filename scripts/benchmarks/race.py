@@ -16,7 +16,7 @@ from scripts.benchmarks.namespaces import Link, Network, Traffic
 from scripts.benchmarks.outcome import Outcome
 from scripts.benchmarks.processes import Crew, Started, machine_cpu_seconds, wait_some
 from scripts.benchmarks.scenario import Scenario
-from scripts.benchmarks.stage import MANAGER, ORIGIN, Stage, clean_environment, peer_names
+from scripts.benchmarks.stage import MANAGER, ORIGIN, Stage, clean_environment
 from scripts.benchmarks.systems import System
 from scripts.benchmarks.upstream import File, read_log, summed
 
@@ -42,7 +42,7 @@ def run_race(system: System, scenario: Scenario, file: File, folder: Path, *, nu
 
 def links_of(scenario: Scenario) -> dict[str, Link]:
     full = Link(scenario.rate, scenario.rate)
-    peers = zip(peer_names(scenario), scenario.uplinks(), strict=True)
+    peers = zip(scenario.peer_names(), scenario.uplinks(), strict=True)
     return {ORIGIN: full, MANAGER: full, **{name: Link(up, scenario.rate) for name, up in peers}}
 
 

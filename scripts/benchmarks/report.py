@@ -10,7 +10,7 @@ from statistics import median
 from scripts.benchmarks.outcome import Outcome
 
 HEADINGS = ("system", "scenario", "run", "slowest", "reference", "ratio", "limit", "origin", "cpu", "machine")
-WIDTHS = (18, 34, 4, 8, 12, 6, 6, 7, 5, 8)
+WIDTHS = (18, 34, 4, 8, 12, 6, 10, 7, 5, 8)
 
 
 def row(cells: Iterable[str]) -> str:
@@ -22,7 +22,7 @@ def outcome_cells(outcome: Outcome, number: int) -> tuple[str, ...]:
     reference = f"curl {outcome.curl_seconds:.2f}" if outcome.curl_seconds else f"ideal {scenario.ideal_seconds():.2f}"
     if not outcome.is_whole:
         why = "; ".join(f"{host}: {reason}" for host, reason in outcome.failed.items()) or "nobody finished"
-        return (outcome.system, scenario.name, str(number), "FAILED", reference, "-", f"{scenario.limit:g}", "-", "-", why)
+        return (outcome.system, scenario.name, str(number), "FAILED", reference, "-", "-", "-", "-", why)
     return (
         outcome.system,
         scenario.name,
@@ -30,11 +30,36 @@ def outcome_cells(outcome: Outcome, number: int) -> tuple[str, ...]:
         f"{outcome.slowest_seconds:.2f} s",
         reference,
         f"{outcome.ratio:.3f}",
-        f"{scenario.limit:g}",
+        verdict(outcome),
         f"{outcome.origin_files:.3f}×",
         f"{outcome.own_cpu_share:.0%}",
         f"{outcome.machine_cpu_share:.0%}",
     )
+
+
+def verdict(outcome: Outcome) -> str:
+    """The limit, and whether it was kept, the origin's included; limits are minicdn's own."""
+    if outcome.system != "minicdn":
+        return "-"
+    return f"{outcome.scenario.limit:g} {'kept' if outcome.is_within else 'passed'}"
+
+
+def host_table(outcome: Outcome) -> str:
+    """A line for each host: where the time, the processor and the links went."""
+    names = ("host", "finish s", "first byte s", "cpu s", "client cpu s", "sent MB", "received MB", "uplink used")
+    lines = ["  ".join(f"{name:>12}" for name in names)]
+    for host, traffic in outcome.traffic.items():
+        finish, first = outcome.finish_seconds.get(host), outcome.clients.get(host, {}).get("time_starttransfer")
+        cells = [host, _seconds(finish, "killed" if host in outcome.killed else "-"), _seconds(first, "-")]
+        cells += [_seconds(outcome.cpu_seconds.get(name), "-") for name in (host, f"client-{host}")]
+        cells += [f"{traffic[way] / 1e6:.1f}" for way in ("sent", "received")]
+        cells.append(f"{traffic['sent'] / max(outcome.wall_seconds, 0.001) / outcome.uplink(host):.0%}")
+        lines.append("  ".join(f"{cell:>12}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _seconds(value: float | None, otherwise: str) -> str:
+    return otherwise if value is None else f"{value:.2f}"
 
 
 def groups(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:

@@ -34,6 +34,9 @@ class Scenario:
     kill_count: int = 0
     kill_at: float = 0.4
 
+    def peer_names(self) -> list[str]:
+        return [f"peer{number}" for number in range(1, self.peers + 1)]
+
     def uplinks(self) -> list[float]:
         return [self.slow_rate] * self.slow_count + [self.rate] * (self.peers - self.slow_count)
 

@@ -35,7 +35,7 @@ class Stage:
 
     @property
     def peers(self) -> list[str]:
-        return peer_names(self.scenario)
+        return self.scenario.peer_names()
 
     @property
     def origin_url(self) -> str:
@@ -61,7 +61,3 @@ class Stage:
 
     def wait_for(self, what: str, is_so: Callable[[], bool]) -> None:
         wait_for(what, is_so, self.crew.members)
-
-
-def peer_names(scenario: Scenario) -> list[str]:
-    return [f"peer{number}" for number in range(1, scenario.peers + 1)]

@@ -50,6 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--json", type=Path, metavar="FILE", help="write everything that is known of each run")
     add("--svg", type=Path, metavar="FILE", help="draw time by number of peers beside the ideal")
     add("--doc", type=Path, metavar="FILE", help="put the table between <!-- bench:swarm --> and <!-- /bench:swarm --> in this file")
+    add("--detail", action="store_true", help="after each run a line for each host: finish, processor time, bytes, use of the uplink")
     add("--keep-logs", type=Path, metavar="DIR", help="keep what each run's processes said, and the origin's log")
     add("--folder", type=Path, metavar="DIR", help="where caches and the file are (default: the temporary folder)")
     add("--calm", type=float, default=0, metavar="SECONDS", help="before each run wait so long at most for a machine that is mostly idle")
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     scenarios = chosen_scenarios(options)
     require_namespaces()
     systems = [system_named(name, options.libtorrent_python) for name in options.system or ["minicdn"]]
-    sweep()
+    sweep(options.folder or Path(tempfile.gettempdir()))
     if options.nice is not None:
         os.setpriority(os.PRIO_PROCESS, 0, options.nice)
     with _run_folder(options) as folder:
@@ -139,6 +140,8 @@ class _Session:
         self._outcomes.append(outcome)
         _progress("")
         print(report.row(report.outcome_cells(outcome, number)), flush=True)
+        if self._options.detail:
+            print(report.host_table(outcome), flush=True)
 
     def _race(self, system: System, scenario: Scenario, number: int) -> Outcome:
         folder, file = Path(tempfile.mkdtemp(dir=self._folder)), self._file(scenario.size_bytes)
