@@ -333,6 +333,22 @@ async def test_bytes_that_come_during_the_sync_are_not_in_the_record(tmp_path: P
 
 
 @on_loop
+async def test_completed_during_the_sync_of_its_pieces_it_is_recorded_once_more(tmp_path: Path, disk):
+    shelf, _ = await reopened(tmp_path)
+    entry = begin_part(shelf, (0, PIECE))
+    disk.hang("fsync")
+    shelf._disk._growing.record_all()
+    await until(disk.hung.is_set)
+    add(entry, PIECE, len(DATA))
+    shelf.completed(entry)
+    disk.heal()
+    await recorded(shelf)
+    record = read_record(meta_path(entry.body.storage.path))
+    assert record is not None and record.is_whole and record.digests == b"".join(DIGESTS)
+    await shelf.close()
+
+
+@on_loop
 async def test_a_fill_that_ended_early_can_be_kept_as_a_part(tmp_path: Path):
     shelf, _ = await reopened(tmp_path)
     entry = begin(shelf, "/x", len(DATA))
