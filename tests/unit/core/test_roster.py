@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from minicdn.core.roster import LEFT_MAX, PROBE_FAILURES_MAX, JoinVerdict, Member, PeerList, Roster
+from minicdn.core.roster import LEFT_MAX, PROBE_FAILURES_MAX, JoinVerdict, Member, PeerList, Roster, owners
 
 ANNA = Member("anna", "http://10.0.0.1:11001")
 BOB = Member("bob", "http://10.0.0.2:11001")
@@ -205,3 +205,87 @@ def test_a_random_life_keeps_choice_list_and_epoch_in_step(seed: int) -> None:
 def test_a_list_without_somebody_keeps_the_epoch() -> None:
     listed = roster_of(ANNA, BOB).peer_list()
     assert listed.without("anna") == PeerList(listed.epoch, (BOB,))
+
+
+MB = 1_000_000.0
+
+
+def shares_of(roster: Roster) -> dict[str, float]:
+    return {member.id: member.share for member in roster.peer_list().members}
+
+
+def test_a_slow_uplink_lowers_a_share_once_it_is_known_and_that_is_one_new_epoch() -> None:
+    roster = roster_of(ANNA, BOB, CARL)
+    assert not roster.reweigh(100)
+    for id, uplink in (("anna", 10 * MB), ("bob", 11 * MB), ("carl", 2 * MB)):
+        roster.renew(id, 101, uplink)
+    before = roster.epoch
+    assert roster.reweigh(102)
+    assert roster.epoch != before
+    assert shares_of(roster) == {"anna": 1, "bob": 1, "carl": pytest.approx(0.19, abs=0.01)}
+    assert {member.weight for member in roster.peer_list().members} == {1}, "owners of keys stay where they are"
+    assert roster.choose(random.Random(1)) in roster.peer_list().members
+    assert roster.find("carl").share == shares_of(roster)["carl"]
+
+
+def test_noise_is_no_news_and_news_is_seldom() -> None:
+    roster = roster_of(ANNA, BOB, CARL)
+    for id in ("anna", "bob", "carl"):
+        roster.renew(id, 100, 10 * MB)
+    assert not roster.reweigh(101)
+    roster.renew("carl", 102, 7 * MB)
+    assert not roster.reweigh(103)
+    roster.renew("carl", 104, 5 * MB)
+    assert roster.reweigh(105)
+    roster.renew("carl", 106, 10 * MB)
+    assert not roster.reweigh(114), "so soon"
+    assert roster.reweigh(116)
+    assert set(shares_of(roster).values()) == {1}
+
+
+def test_a_newcomer_gets_a_quarter_until_it_is_measured_or_no_longer_new() -> None:
+    roster = roster_of(ANNA, BOB)
+    for id in ("anna", "bob"):
+        roster.renew(id, 100, 10 * MB)
+    roster.join(CARL, 200)
+    assert shares_of(roster)["carl"] == 0.25
+    assert not roster.reweigh(229)
+    assert roster.reweigh(230) and shares_of(roster)["carl"] == 0.5
+    assert roster.reweigh(260) and shares_of(roster)["carl"] == 1
+    roster.join(Member("dora", "http://10.0.0.4:11001"), 300, 20 * MB)
+    assert shares_of(roster)["dora"] == 2, "it brings what it measured before"
+
+
+def test_who_joins_again_keeps_its_share_and_a_new_process_its_urls_uplink() -> None:
+    roster = roster_of(ANNA, BOB, CARL)
+    for id, uplink in (("anna", 10 * MB), ("bob", 10 * MB), ("carl", 2 * MB)):
+        roster.renew(id, 101, uplink)
+    roster.reweigh(102)
+    epoch = roster.epoch
+    roster.join(CARL, 103)
+    assert roster.epoch == epoch
+    roster.join(Member("carl2", CARL.url), 104)
+    assert shares_of(roster)["carl2"] == 0.2
+    roster.renew("carl2", 105)
+    assert not roster.reweigh(200), "who says nothing new is what it was"
+
+
+def test_who_may_not_ask_the_upstream_owns_neither_keys_nor_pieces() -> None:
+    roster = roster_of(ANNA, Member("bob", BOB.url, 0.0))
+    assert shares_of(roster) == {"anna": 1, "bob": 0}
+    roster.renew("bob", 101, 10 * MB)
+    assert not roster.reweigh(102)
+    members = roster.peer_list().members
+    assert {owner.id for number in range(50) for owner in owners(f"/{number}", members)} == {"anna"}
+    assert owners("/a", [member for member in members if member.id == "bob"]) == []
+
+
+def test_an_unlisted_seat_comes_back_with_the_share_that_is_right_by_then() -> None:
+    roster = roster_of(ANNA, BOB, CARL)
+    for _ in range(PROBE_FAILURES_MAX):
+        roster.probe_failed("carl", CARL.url, 101)
+    for id, uplink in (("anna", 10 * MB), ("bob", 10 * MB), ("carl", 2 * MB)):
+        roster.renew(id, 102, uplink)
+    assert roster.reweigh(103)
+    assert roster.probe_passed("carl", CARL.url, 104)
+    assert shares_of(roster) == {"anna": 1, "bob": 1, "carl": 0.2}

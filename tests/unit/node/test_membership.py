@@ -34,6 +34,7 @@ class Story:
             Settings(role="peer", renew_seconds=0.02, advertise=advertise),
             port=11001,
             learn=lambda shared, url: self.learned.append(shared),
+            uplink=lambda: 1000.0 * len(self.manager.calls),
             say=self.lines.append,
             rng=random.Random(1),
         )
@@ -71,6 +72,12 @@ def test_a_peer_joins_with_its_port_and_follows_the_list_and_the_settings() -> N
     assert story.learned == [SHARED]
     assert story.membership.has_joined
     assert story.membership.url == "http://10.0.0.5:11001"
+
+
+def test_joins_and_renewals_tell_of_the_uplink() -> None:
+    story = Story(joined("life.1", "me"), RenewAnswer("ok")).told()
+    assert [call.uplink for call in story.manager.calls] == [0, 1000, 2000]
+    assert story.manager.calls[0].may_ask_upstream
 
 
 def test_an_advertised_url_goes_with_the_join() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from minicdn.roles.manager import Manager
 from minicdn.settings import Settings
-from minicdn.wire.messages import Join, JoinAnswer, Renew, RenewAnswer
+from minicdn.wire.messages import Join, JoinAnswer, LeaseAnswer, LeaseCall, Renew, RenewAnswer
 from tests.unit.node.fakes import FakeClock
 
 ADDRESS = "10.0.0.5"
@@ -55,6 +55,9 @@ class Desk:
 
     async def renew(self, id: str, epoch: str = "", version: str = "", *, wait: float = 0.0, address: str = ADDRESS) -> RenewAnswer:
         return await self.manager.handle_renew(Renew(id, epoch, version, wait), address)
+
+    async def lease(self, id: str, key: str = "/a", *, is_over: bool = False) -> LeaseAnswer:
+        return await self.manager.handle_lease(LeaseCall(id, key, is_over))
 
     @property
     def ids(self) -> list[str]:

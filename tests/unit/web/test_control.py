@@ -15,7 +15,7 @@ from minicdn.settings import Settings
 from minicdn.web import control, log
 from minicdn.web.control import control_app
 from minicdn.wire.codec import CONTENT_TYPE, MESSAGE_BYTES_MAX, decode, encode
-from minicdn.wire.messages import Join, JoinAnswer, LogBatch, Renew, RenewAnswer
+from minicdn.wire.messages import Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer
 from tests.unit.roles.making import Desk
 from tests.unit.web.asgi import Answer, Exchange, ask
 
@@ -143,7 +143,23 @@ def test_join_renew_and_leave_over_the_wire(tmp_path: Path) -> None:
     at_manager(tmp_path, test)
 
 
-@pytest.mark.parametrize("path", ["/_rpc/join", "/_rpc/renew", "/_rpc/leave", "/_rpc/log"])
+def test_a_lease_is_granted_refused_and_given_back_over_the_door(tmp_path: Path) -> None:
+    async def test(desk: Desk, app: Any) -> None:
+        async def lease(id: str, *, is_over: bool = False) -> LeaseAnswer:
+            return LeaseAnswer.from_wire(decode((await post(app, "/_rpc/lease", LeaseCall(id, "/a", is_over).to_wire())).body))
+
+        assert [(await lease(id)).is_granted for id in ("anna", "bob", "carl")] == [True, True, False]
+        await lease("anna", is_over=True)
+        assert (await lease("carl")).is_granted
+
+    async def elsewhere(peer: Peer, app: Any) -> None:
+        assert (await post(app, "/_rpc/lease", LeaseCall("anna", "/a").to_wire())).status == 404
+
+    at_manager(tmp_path / "m", test)
+    at_peer(tmp_path / "p", elsewhere)
+
+
+@pytest.mark.parametrize("path", ["/_rpc/join", "/_rpc/renew", "/_rpc/leave", "/_rpc/lease", "/_rpc/log"])
 def test_messages_that_will_not_do_are_refused_with_a_reason(tmp_path: Path, path: str) -> None:
     async def test(desk: Desk, app: Any) -> None:
         typed = {"content-type": CONTENT_TYPE}

@@ -10,18 +10,24 @@ from minicdn.core.logline import LogLine
 from minicdn.core.roster import Member, PeerList
 from minicdn.errors import ClientError
 from minicdn.wire.codec import MESSAGE_BYTES_MAX, decode, encode
-from minicdn.wire.messages import LOG_BATCH_MAX, Join, JoinAnswer, LogBatch, Renew, RenewAnswer, SharedSettings
+from minicdn.wire.messages import LOG_BATCH_MAX, Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer, SharedSettings
 
 SHARED = SharedSettings("v1", "https://files.example.com", 4 << 20, 60.0, 10.0, True, False, True, 5.0, 15.0)
-PEERS = PeerList("life.3", (Member("anna", "http://10.0.0.1:11001"), Member("bob", "http://[::1]:1", 0.5)))
+PEERS = PeerList("life.3", (Member("anna", "http://10.0.0.1:11001"), Member("bob", "http://[::1]:1", 0.0, 0.5)))
 LINE = LogLine("/a", "10.0.0.9:5", "curl", True, {"n": 10**30}, "GET", 200, 5, "memory", 0.1, 1436945573)
 
 MESSAGES = [
     Join("anna", 11001, None, "0.1.0"),
     Join("anna", 11001, "https://laptop.example", "0.1.0"),
+    Join("anna", 11001, None, "0.1.0", uplink=12.5e6, may_ask_upstream=False),
     JoinAnswer("joined", "", "http://10.0.0.1:11001", PEERS, SHARED, 2.5),
     JoinAnswer("unreachable", "no answer within 3 s", "http://10.0.0.1:11001"),
     Renew("anna", "life.3", "v1", 5.0),
+    Renew("anna", "life.3", "v1", 5.0, uplink=12.5e6),
+    LeaseCall("anna", "/a"),
+    LeaseCall("anna", "/a", is_over=True),
+    LeaseAnswer(True, ("http://10.0.0.1:11001",), 300.0),
+    LeaseAnswer(False),
     RenewAnswer("ok"),
     RenewAnswer("ok", False, "no answer", PEERS, SHARED),
     RenewAnswer("unknown"),
@@ -76,6 +82,19 @@ def test_a_join_is_not_taken_for_granted_without_what_a_peer_needs() -> None:
         found = JoinAnswer("joined", "", "http://a", PEERS, SHARED).to_wire()
         with pytest.raises(ClientError):
             JoinAnswer.from_wire({**found, lacking: None})
+
+
+def test_who_says_nothing_of_its_uplink_and_of_shares_is_understood() -> None:
+    join = Join("anna", 11001, None, "0.1.0").to_wire()
+    for name in ("uplink", "may_ask_upstream"):
+        del join[name]
+    assert Join.from_wire(join) == Join("anna", 11001, None, "0.1.0")
+    renew = Renew("anna", "life.3", "v1", 5.0).to_wire()
+    del renew["uplink"]
+    assert Renew.from_wire(renew).uplink == 0
+    found = RenewAnswer("ok", peers=PEERS).to_wire()
+    found["peers"]["members"] = [member[:3] for member in found["peers"]["members"]]
+    assert [member.share for member in RenewAnswer.from_wire(found).peers.members] == [1, 0]
 
 
 def test_a_batch_is_bounded_in_lines_and_its_sources_are_known() -> None:
