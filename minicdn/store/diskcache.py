@@ -46,7 +46,7 @@ class DiskCache:
         self._recorder = Recorder(counters, is_kept=self._is_recorded, on_failed=remove)
         self._growing = Growing(self._recorder.record)
         self._summer = Summer(is_kept=self._budget.__contains__, on_summed=self._summed)
-        self.on_damaged_piece: Callable[[Entry, int], None] = lambda entry, index: None
+        self.on_damaged_piece: Callable[[Entry, int, int], None] = lambda entry, start, end: None
         self._filling: dict[Body, DiskStorage] = {}
         self._counters = counters
         self._remove = remove
@@ -242,9 +242,9 @@ class DiskCache:
     def _piece_damaged(self, entry: Entry, index: int) -> None:
         self._counters.add("damaged_pieces_count")
         storage = self._budget.storage_of(entry)
-        if storage is not None:
+        if storage is not None and entry.body.ledger is not None:
             self._growing.add(entry, storage)
-            self.on_damaged_piece(entry, index)
+            self.on_damaged_piece(entry, *entry.body.ledger.layout.span(index))
 
     def _given_up(self, storage: DiskStorage) -> None:
         self._budget.given_up(storage)

@@ -144,9 +144,9 @@ class Shelf:
             return False
         return True
 
-    def on_damaged_piece(self, act: Callable[[Entry, int], None]) -> None:
-        """To be called for a piece that the disk has changed, when it is there no more: readers wait where `act` calls expect() for its
-        span, and get BrokenBody where it does not."""
+    def on_damaged_piece(self, act: Callable[[Entry, int, int], None]) -> None:
+        """To be called for the span of a piece that the disk has changed, when it is there no more: readers wait where `act` calls
+        expect() for it, and get BrokenBody where it does not."""
         self._disk.on_damaged_piece = act
 
     def restate(self, entry: Entry, stored: Stored) -> Entry:

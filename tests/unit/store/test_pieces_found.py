@@ -182,22 +182,21 @@ async def test_who_reads_a_damaged_piece_waits_where_somebody_fetches_it(tmp_pat
     shelf, entry = await reopened(tmp_path)
     damaged = []
 
-    def expect(entry: Entry, index: int) -> None:
-        damaged.append(index)
-        assert entry.body.pieces is not None
-        entry.body.expect(*entry.body.pieces.span(index))
+    def expect(entry: Entry, start: int, end: int) -> None:
+        damaged.append((start, end))
+        entry.body.expect(start, end)
 
     shelf.on_damaged_piece(expect)
     assert entry is not None
     readings = [asyncio.create_task(read_all(entry.body)) for _ in range(3)]
-    await until(lambda: damaged == [2])
+    await until(lambda: damaged == [(2 * PIECE, 3 * PIECE)])
     await turns()
     assert not any(reading.done() for reading in readings)
     entry.body.write(2 * PIECE, DATA[2 * PIECE : 3 * PIECE])
     entry.body.finish()
     entry.body.ended(2 * PIECE, 3 * PIECE)
     assert [await reading for reading in readings] == [DATA] * 3
-    assert damaged == [2]
+    assert damaged == [(2 * PIECE, 3 * PIECE)]
     await closed(shelf)
 
 
