@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from minicdn.settings import Settings
 from minicdn.values import (
     format_duration,
+    format_rate,
     format_size,
     parse_base_url,
     parse_count,
@@ -20,6 +21,7 @@ from minicdn.values import (
     parse_names,
     parse_node_url,
     parse_port,
+    parse_rate,
     parse_size,
     parse_switch,
     parse_text,
@@ -46,6 +48,7 @@ FOLDER = Kind("DIR", parse_text)
 FILE = Kind("FILE", parse_text)
 PORT = Kind("PORT", parse_port, (int,), "11000")
 SIZE = Kind("SIZE", parse_size, (str, int), '"256MiB"')
+RATE = Kind("RATE", parse_rate, (str, int), '"10MB/s"')
 DURATION = Kind("TIME", parse_duration, (str, int, float), '"15s"')
 NAMES = Kind("NAMES", parse_names, toml_example='"signature,expires"')
 LIFETIMES = Kind("RULES", parse_lifetimes, toml_example='"/pool/*=7d"')
@@ -83,6 +86,8 @@ class Option:
             return ""
         if self.kind is SIZE:
             return format_size(value)  # type: ignore[arg-type]
+        if self.kind is RATE:
+            return format_rate(value)  # type: ignore[arg-type]
         if self.kind is DURATION:
             return format_duration(value)  # type: ignore[arg-type]
         return ("on" if value else "off") if self.kind is SWITCH else str(value)
@@ -143,6 +148,9 @@ OPTIONS = (
     Option("peer-timeout", "peer_read_seconds", DURATION, BOTH, "Waits", "The longest silence of a peer; more than the upstream's.", True),
     Option("client-stall", "client_stall_seconds", DURATION, BOTH, "Waits", "A client that takes no byte for this long is cut off.", True),
     Option("drain", "drain_seconds", DURATION, BOTH, "Waits", "How long the first Ctrl-C waits for running downloads."),
+    Option("up", "up_rate", RATE, BOTH, "Limits", "Send no more than this to peers and to clients on other machines: 10MB/s, 80Mbit/s."),
+    Option("down", "down_rate", RATE, BOTH, "Limits", "Receive no more than this from peers and the upstream."),
+    Option("upstream-rate", "upstream_rate", RATE, MANAGER, "Limits", "The upstream sends no more than this to all nodes together."),
     Option("upstream-connections", "upstream_connections_max", COUNT, BOTH, "Limits", "To the upstream, at most.", True),
     Option("peer-connections", "peer_connections_max", COUNT, BOTH, "Limits", "To other peers, at most.", True),
 )

@@ -67,6 +67,14 @@ class Settings:
     drain_seconds: float = 3600.0
     """A warm close waits this long for downloads at most."""
 
+    # Caps, in bytes a second; 0: none
+    up_rate: int = 0
+    """To peers, and to clients on other machines."""
+    down_rate: int = 0
+    """From peers and the upstream."""
+    upstream_rate: int = 0
+    """From the upstream to all nodes together, in equal shares; a peer learns it from its manager."""
+
     # Bounds
     upstream_connections_max: int = 64
     peer_connections_max: int = 256

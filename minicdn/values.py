@@ -15,6 +15,8 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?)(b?)|(\d+)\s*b?", re.IGNORECA
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE)
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kKmMgGtT]?)(i?)(B|bit)?(?:/s)?|([kKmMgGtT]?)bps)")
+_RATE_MIN = 1000
 _SIZE_MAX = 1 << 60
 _SECONDS_MAX = 366 * 86400.0
 _COUNT_MAX = 1_000_000_000
@@ -31,6 +33,25 @@ def parse_size(text: str) -> int:
     if size > _SIZE_MAX:
         raise ValueError(f"{text!r} is more than this program can count")
     return int(size)
+
+
+def parse_rate(text: str) -> int:
+    """Bytes a second; 0 and `none`: no cap. `10MB/s` and `80Mbit/s` count in 1000s, `1MiB/s` and `1M` in 1024s; no unit means bytes."""
+    if text.strip().lower() == "none":
+        return 0
+    match = _RATE.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a rate; write for example 10MB/s, 80Mbit/s or none (Mb could be either)")
+    number, letter, binary, unit, bits_letter = match.groups()
+    is_bits = unit == "bit" or bits_letter is not None
+    letter = (letter or bits_letter or "").lower()
+    base = 1000 if unit and not binary or is_bits and not binary else 1024
+    rate = float(number) * base ** _POWERS.get(letter, 0) / (8 if is_bits else 1)
+    if rate > _SIZE_MAX:
+        raise ValueError(f"{text!r} is more than this program can count")
+    if 0 < rate < _RATE_MIN:
+        raise ValueError(f"{text!r} is less than 1 KB in a second; write for example 10MB/s")
+    return int(rate)
 
 
 def parse_duration(text: str) -> float:
@@ -140,6 +161,17 @@ def format_size(size_bytes: int) -> str:
         if size_bytes and size_bytes % unit == 0:
             return f"{size_bytes // unit}{letter}iB"
     return str(size_bytes)
+
+
+def format_rate(rate: int) -> str:
+    """The shortest exact writing that parse_rate reads back: 10000000 is `10MB/s`, 0 is `none`."""
+    if not rate:
+        return "none"
+    for letter, power in (("T", 4), ("G", 3), ("M", 2), ("K", 1)):
+        for base, word in ((1000, "B/s"), (1024, "iB/s")):
+            if rate % base**power == 0:
+                return f"{rate // base**power}{letter}{word}"
+    return f"{rate}B/s"
 
 
 def format_duration(seconds: float) -> str:

@@ -24,6 +24,7 @@ from minicdn.node.explaining import explain
 from minicdn.node.fills import Dock
 from minicdn.node.forbidden import ForbiddenUpstream
 from minicdn.node.leash import Leash
+from minicdn.node.limits import Limits
 from minicdn.node.marks import MarkKeeper
 from minicdn.node.patience import PatientUpstream
 from minicdn.node.purger import Purger
@@ -70,6 +71,7 @@ class Node:
         """Has all nodes carry it out, this one at once. None: this node is all there is."""
         self.origins: Callable[[], Set[str]] = frozenset
         """By which `scheme://host:port` clients know this site, besides the upstream's."""
+        self.limits = Limits(up_rate=settings.up_rate, down_rate=settings.down_rate, monotonic=self.clock.monotonic)
         self.upstream_url: str | None = None
         self.upstream: PatientUpstream | None = None
         self.shelf = Shelf(
@@ -110,9 +112,11 @@ class Node:
             self._leash,
             name=f"minicdn-{node_id}",
             counters=self.counters,
+            limits=self.limits,
             wall=self.clock.wall,
             mark=self._mark,
         )
+        self._share_upstream()
         self.set_upstream(upstream)
 
     @property
@@ -128,7 +132,7 @@ class Node:
     def uplink_rate(self) -> float:
         """What this node says of its uplink: the measured rate or its cap, the lower one, in bytes per second; 0: nothing is known.
         Alone, a cap is the operator's word for what the link carries at least."""
-        cap, measured = getattr(self.settings, "up_bytes_per_second", 0) or 0, self.uplink.best(self.clock.monotonic()) or 0.0
+        cap, measured = self.settings.up_rate, self.uplink.best(self.clock.monotonic()) or 0.0
         return float(min(cap, measured) if cap and measured else cap or measured)
 
     async def take_lease(self, key: str) -> bool:
@@ -147,6 +151,7 @@ class Node:
     def set_peers(self, peer_list: PeerList) -> None:
         """The list that owners are computed from. A node that is not on it owns nothing."""
         self.cache.peer_list = peer_list
+        self._share_upstream()
         gone = self._leash.urls() - {member.url for member in peer_list.members}
         if gone:
             self._leash.let_go(gone)
@@ -158,8 +163,14 @@ class Node:
         self._ignored_query = frozenset(settings.ignored_query)
         self.cache.policy = policy_of(settings)
         self.shelf.set_small(settings.small_bytes)
+        self._share_upstream()
         if is_asked_otherwise:
             self.set_upstream(settings.upstream)
+
+    def _share_upstream(self) -> None:
+        """Its cap is divided among those who may ask it; a manager without peers has it whole."""
+        askers_count = sum(1 for member in self.peers.members if member.weight > 0)
+        self.limits.set_upstream(self.settings.upstream_rate, askers_count)
 
     async def purge(self, purge: Purge) -> int:
         """On this node alone. Returns how many entries were marked or removed; out of date are all of them from the call on."""
@@ -202,6 +213,7 @@ class Node:
                 node_id=self.id,
                 counters=self.counters,
                 policy=lambda: self.cache.policy,
+                limits=self.limits,
                 follows_redirects=self.settings.follows_redirects,
             )
         self.cache.connect(supplier, self._peers)
@@ -234,7 +246,7 @@ class Node:
         await self._peer_door.close()
 
     def stats(self) -> dict[str, Any]:
-        return {**self.counters.snapshot(), **self.shelf.statistics(), "fills_count": self._dock.fills_count}
+        return {**self.counters.snapshot(), **self.shelf.statistics(), **self.limits.statistics(), "fills_count": self._dock.fills_count}
 
 
 def state_file(settings: Settings, name: str) -> StateFile:

@@ -22,6 +22,7 @@ from minicdn.core.vary import is_same_variant
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError, PeerError, UpstreamError
 from minicdn.node.leash import Leash
+from minicdn.node.limits import Limits
 from minicdn.node.patience import PatientUpstream
 from minicdn.node.wanted import single_range
 from minicdn.store.entry import Entry
@@ -128,6 +129,7 @@ class UpstreamSupplier:
         node_id: str,
         counters: Counters,
         policy: Callable[[], Policy],
+        limits: Limits,
         follows_redirects: bool = False,
     ) -> None:
         """follows_redirects: here, instead of passing them on."""
@@ -135,6 +137,7 @@ class UpstreamSupplier:
         self._node_id = node_id
         self._counters = counters
         self._policy = policy
+        self._limits = limits
         self._follows_redirects = follows_redirects
 
     async def ask(self, request: Request, held: Entry | None, part: Part | None = None, *, on_interim: Inform | None = None) -> Supply:
@@ -189,7 +192,9 @@ class UpstreamSupplier:
         try:
             async for chunk in answer.chunks():
                 self._counters.add("upstream_received_bytes", len(chunk))
-                yield chunk
+                for part in self._limits.upstream_parts(chunk):
+                    await self._limits.wait_upstream(len(part))
+                    yield part
         except UpstreamError:
             self._counters.add("upstream_errors_count")
             raise
@@ -230,6 +235,7 @@ class PeerSupplier:
         *,
         name: str,
         counters: Counters,
+        limits: Limits,
         wall: Callable[[], float],
         mark: Callable[[], str] = str,
     ) -> None:
@@ -238,6 +244,7 @@ class PeerSupplier:
         self._leash = leash
         self._name = name
         self._counters = counters
+        self._limits = limits
         self._wall = wall
         self._mark = mark
 
@@ -321,7 +328,9 @@ class PeerSupplier:
                     if not chunk:
                         return
                     self._counters.add("peer_received_bytes", len(chunk))
-                    yield chunk
+                    for part in self._limits.down_parts(chunk):
+                        await self._limits.wait_down(len(part))
+                        yield part
             except PeerError:
                 self._counters.add("peer_errors_count")
                 raise

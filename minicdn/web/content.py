@@ -17,6 +17,7 @@ from minicdn.core.via import add_via, has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError
 from minicdn.node.cache import Found
 from minicdn.node.delivery import Delivery, Part, deliver
+from minicdn.node.limits import is_loopback
 from minicdn.node.node import Node
 from minicdn.node.suppliers import full_key, passed_fields
 from minicdn.web.express import Express
@@ -123,6 +124,7 @@ class Content:
             await response.start(answer.head.status, lines)
             async for chunk in answer.chunks():
                 node.counters.add("upstream_received_bytes", len(chunk))
+                await node.limits.wait_upstream(len(chunk))
                 await response.send_body(chunk)
             await response.end()
         except MinicdnError as error:
@@ -205,6 +207,7 @@ class Response:
         self._node = node
         self._send = send
         self._connection: Connection | None = scope.get("minicdn.connection")
+        self._is_up = not is_loopback(scope.get("client"))
         self._begun_at = node.clock.monotonic()
         self._status = 0
         self._sent_bytes = 0
@@ -222,7 +225,16 @@ class Response:
             self._connection.inform(status, add_via(end_to_end(fields), f"minicdn-{self._node.id}"))
 
     async def send_body(self, chunk: bytes) -> None:
-        """Waits while the client is slow; raises ClientGone when it takes nothing for too long."""
+        """Waits while the client is slow, or the node's uplink is capped; raises ClientGone when the client takes nothing for too long."""
+        if not self._is_up:
+            await self._send_now(chunk)
+            return
+        limits = self._node.limits
+        for part in limits.up.parts(chunk):
+            await limits.wait_up(len(part))
+            await self._send_now(part)
+
+    async def _send_now(self, chunk: bytes) -> None:
         try:
             async with asyncio.timeout(self._node.settings.client_stall_seconds):
                 await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -232,6 +244,11 @@ class Response:
         self._sent_bytes += len(chunk)
 
     async def end(self, chunk: bytes = b"") -> None:
+        if self._is_up and chunk and self.scope["method"] != "HEAD":
+            *parts, chunk = self._node.limits.up.parts(chunk)
+            for part in parts:
+                await self.send_body(part)
+            await self._node.limits.wait_up(len(chunk))
         await self._send({"type": "http.response.body", "body": chunk, "more_body": False})
         if self.scope["method"] != "HEAD":
             self._sent_bytes += len(chunk)

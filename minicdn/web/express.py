@@ -5,7 +5,7 @@ again as long as that way could not answer otherwise: until the Age ticks, the l
 other facts for the key (a purge, an update, an eviction). So nobody has to tell the lane of anything.
 
 A request is plain when nothing in it could change the answer: one head and nothing else, and only fields of a known, harmless list.
-Entries that vary never take the lane. Everything else falls through to the normal way.
+Entries that vary never take the lane; nor does anything that would have to wait for a capped uplink. Everything else falls through to the normal way.
 
 An answer is good for a second at most, and is let go of when others are built after that: the lane holds what was asked for just now, and
 no more of it than LANES_BYTES_MAX, whatever the shelf has evicted meanwhile.
@@ -24,6 +24,7 @@ from minicdn.core.message import Request
 from minicdn.core.target import parse_target
 from minicdn.node.cache import Found
 from minicdn.node.delivery import deliver
+from minicdn.node.limits import is_loopback
 from minicdn.node.node import Node
 from minicdn.store.entry import Entry
 from minicdn.web.protocol import response_head
@@ -103,7 +104,9 @@ class Express:
         user_agent = self._user_agents.get(block, self)
         if user_agent is self:
             user_agent = self._learn_block(block)
-        if user_agent is None or not self._is_open():
+        limits = self._node.limits
+        is_up = not is_loopback(client)
+        if user_agent is None or not self._is_open() or (is_up and limits.has_up):
             return False
         now = self._node.clock.wall()
         if (
@@ -118,6 +121,8 @@ class Express:
         transport.write(lane.first)  # type: ignore[union-attr]
         if lane.body is not None:  # type: ignore[union-attr]
             transport.write(lane.body)  # type: ignore[union-attr]
+        if is_up:
+            limits.note_up(lane.length)  # type: ignore[union-attr]
         self._note(target, lane.length, client, user_agent, now)  # type: ignore[arg-type,union-attr]
         return True
 

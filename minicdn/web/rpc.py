@@ -94,6 +94,11 @@ class PeerDoor:
             reader.close()
 
     async def _send_chunk(self, send: Send, chunk: bytes) -> None:
+        for part in self._node.limits.up.parts(chunk):
+            await self._node.limits.wait_up(len(part))
+            await self._send_part(send, part)
+
+    async def _send_part(self, send: Send, chunk: bytes) -> None:
         async with asyncio.timeout(self._node.settings.client_stall_seconds):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         self._node.counters.add("peer_sent_bytes", len(chunk))

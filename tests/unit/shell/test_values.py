@@ -4,12 +4,14 @@ import pytest
 
 from minicdn.values import (
     format_duration,
+    format_rate,
     format_size,
     parse_base_url,
     parse_count,
     parse_duration,
     parse_node_url,
     parse_port,
+    parse_rate,
     parse_size,
     parse_switch,
 )
@@ -35,6 +37,28 @@ def test_what_is_no_size(text: str) -> None:
 @pytest.mark.parametrize("size_bytes", [0, 1, 1023, 1024, 1 << 20, 3 << 29, 20 << 30, 1_000_000])
 def test_a_size_written_is_a_size_read(size_bytes: int) -> None:
     assert parse_size(format_size(size_bytes)) == size_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("10MB/s", 10_000_000), ("80Mbit/s", 10_000_000), ("80Mbps", 10_000_000), ("1MiB/s", 1 << 20), ("1M", 1 << 20), ("8Mibit/s", 1 << 20),
+        ("1048576", 1 << 20), ("5000B/s", 5000), ("8000bps", 1000), ("1.5 GB/s", 1_500_000_000), ("100kB", 100_000), ("0", 0), ("None", 0),
+    ],
+)  # fmt: skip
+def test_rates(text: str, rate: int) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-1", "10Mb/s", "10mb", "10MB/m", "1e6", "999", "10", "1bps", "9" * 400])
+def test_what_is_no_rate(text: str) -> None:
+    with pytest.raises(ValueError, match="10MB/s|more than"):
+        parse_rate(text)
+
+
+@pytest.mark.parametrize("rate", [0, 1000, 1024, 12_345, 10_000_000, 1 << 20, 125_000_000, 10**12])
+def test_a_rate_written_is_a_rate_read(rate: int) -> None:
+    assert parse_rate(format_rate(rate)) == rate
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+"""How many bytes a second pass just now: the mean over the last whole seconds, for people who look."""
+
+from __future__ import annotations
+
+SECONDS_COUNT = 5
+
+
+class Pace:
+    """add() as bytes pass, per_second() when somebody asks. `now` is any clock that never jumps."""
+
+    __slots__ = ("_counts", "_second")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (SECONDS_COUNT + 1)
+        self._second = 0
+
+    def add(self, count: int, now: float) -> None:
+        second = int(now)
+        if second != self._second:
+            self._turn(second)
+        self._counts[second % len(self._counts)] += count
+
+    def per_second(self, now: float) -> float:
+        """Over the last SECONDS_COUNT seconds that are over."""
+        second = int(now)
+        if second != self._second:
+            self._turn(second)
+        current = self._counts[second % len(self._counts)]
+        return (sum(self._counts) - current) / SECONDS_COUNT
+
+    def _turn(self, second: int) -> None:
+        """The seconds in which nothing passed count as such."""
+        slots_count = len(self._counts)
+        for passed in range(self._second + 1, second + 1) if second - self._second < slots_count else range(second, second + slots_count):
+            self._counts[passed % slots_count] = 0
+        self._second = second

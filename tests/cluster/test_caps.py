@@ -1,0 +1,141 @@
+"""Caps on real nodes: over some seconds, what passes is what was allowed, within 5 %."""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.kit.asking import ask, open_answer
+from tests.kit.files import MIB, bytes_of
+from tests.kit.program import Minicdn
+from tests.kit.stage import Stage
+from tests.kit.waiting import eventually
+
+RATE = 1_000_000
+SECONDS = 6
+BURST = RATE // 4
+SIZE = RATE * SECONDS + BURST
+
+
+def seconds_to_read(url: str, path: str, size: int = SIZE) -> float:
+    """From the first byte to the last."""
+    with open_answer(url, path) as answer:
+        assert answer.status == 200
+        count = len(answer.read(1))
+        begun = time.monotonic()
+        while block := answer.read(64 * 1024):
+            count += len(block)
+        assert count == size
+        return time.monotonic() - begun
+
+
+def own_address() -> str:
+    """One that is not loopback, at which this machine reaches itself."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing (RFC 5737: an address that is nobody's)
+            address = probe.getsockname()[0]
+        except OSError:
+            address = "127.0.0.1"
+    if address.startswith("127."):
+        pytest.skip("this machine has no address besides loopback")
+    return address
+
+
+@pytest.mark.parametrize("small", ["64KiB", "64MiB"], ids=["from-disk", "from-memory"])
+def test_up_is_kept_for_clients_elsewhere_and_not_for_ones_own(stage: Stage, small: str) -> None:
+    address, nginx = own_address(), stage.nginx()
+    path = nginx.put("up.bin", bytes_of("up", SIZE))
+    node = stage.manager(nginx.url, up="1MB/s", host="0.0.0.0", small=small)
+    assert seconds_to_read(node.url, path) < SECONDS / 2, "a client on this machine"
+    elsewhere = node.url.replace("127.0.0.1", address)
+    with ThreadPoolExecutor(1) as pool:
+        taking = pool.submit(seconds_to_read, elsewhere, path)
+        eventually(lambda: node.stats()["up_bytes_per_second"] > RATE / 2, "the rate to show", deadline_seconds=20)
+        assert SIZE - BURST == pytest.approx(RATE * taking.result(), rel=0.05)
+    assert node.stats()["up_cap_bytes_per_second"] == RATE
+
+
+def test_small_hits_are_held_back_too(stage: Stage) -> None:
+    """They would take the express lane."""
+    address, nginx = own_address(), stage.nginx()
+    path = nginx.put("small.bin", bytes_of("small", 50_000))
+    node = stage.manager(nginx.url, up="1MB/s", host="0.0.0.0")
+    elsewhere = node.url.replace("127.0.0.1", address)
+    for _ in range(3):
+        ask(node.url, path)
+    begun, taken = time.monotonic(), 0
+    while time.monotonic() < begun + 3:
+        taken += len(ask(elsewhere, path).body)
+    assert taken - BURST == pytest.approx(RATE * (time.monotonic() - begun), rel=0.05)
+
+
+def test_up_is_kept_for_peers(stage: Stage) -> None:
+    nginx = stage.nginx()
+    cluster = stage.cluster(nginx.url, peers=2, up="1MB/s", small="64MiB")
+    owner, other = cluster.peers
+    path = cluster.key_owned_by(owner)
+    nginx.put(path, bytes_of("peers", SIZE))
+    assert ask(owner.url, path).status == 200
+    assert SIZE - BURST == pytest.approx(RATE * seconds_to_read(other.url, path), rel=0.05)
+
+
+def test_down_is_kept_from_the_upstream_and_from_peers(stage: Stage) -> None:
+    nginx = stage.nginx()
+    cluster = stage.cluster(nginx.url, peers=1, small="64MiB")
+    open_peer = cluster.peers[0]
+    capped = cluster.start_peer("capped", down="1MB/s")
+    cluster.wait_agreed()
+    for owner in (open_peer, capped):
+        path = cluster.key_owned_by(owner)
+        nginx.put(path, bytes_of(owner.name, SIZE))
+        assert SIZE - BURST == pytest.approx(RATE * seconds_to_read(capped.url, path), rel=0.05), owner.name
+
+
+def received_rate(node: Minicdn, path: str) -> float:
+    """Bytes a second that the node lets a client have of a cold file, after the burst."""
+    with open_answer(node.url, path) as answer:
+        answer.read(BURST)
+        begun, count = time.monotonic(), 0
+        while time.monotonic() < begun + SECONDS:
+            count += len(answer.read(16 * 1024))
+        return count / (time.monotonic() - begun)
+
+
+def test_the_upstreams_cap_is_shared_by_two_peers_and_by_one_when_the_other_leaves(stage: Stage) -> None:
+    nginx = stage.nginx()
+    cluster = stage.cluster(nginx.url, peers=2, upstream_rate="2MB/s", small="64MiB")
+    paths = [nginx.put(cluster.key_owned_by(peer), bytes_of(peer.name, 40 * MIB)) for peer in cluster.peers]
+    with ThreadPoolExecutor(2) as pool:
+        for rate in pool.map(received_rate, cluster.peers, paths):
+            assert rate == pytest.approx(RATE, rel=0.05)
+    first, second = cluster.peers
+    second.interrupt()
+    cluster.wait_listed([first])
+    eventually(lambda: first.stats()["upstream_cap_bytes_per_second"] == 2 * RATE, "the other's share to be taken over")
+    path = nginx.put("/alone.bin", bytes_of("alone", 2 * SIZE - BURST))
+    assert seconds_to_read(first.url, path, 2 * SIZE - BURST) == pytest.approx(SECONDS, rel=0.1)
+
+
+def test_a_manager_alone_has_the_upstreams_cap_whole(stage: Stage) -> None:
+    nginx = stage.nginx()
+    node = stage.manager(nginx.url, upstream_rate="1MB/s")
+    path = nginx.put("alone.bin", bytes_of("alone", SIZE))
+    assert SIZE - BURST == pytest.approx(RATE * seconds_to_read(node.url, path), rel=0.05)
+
+
+def test_a_wait_of_our_own_is_nobodys_silence(stage: Stage) -> None:
+    """All deadlines are shorter than the transfer, whose bytes come slowly."""
+    nginx = stage.nginx()
+    waits = {"client_stall": "1s", "upstream_timeout": "1s", "peer_timeout": "1500ms"}
+    cluster = stage.cluster(nginx.url, peers=2, up="100kB/s", down="100kB/s", small="64MiB", **waits)
+    owner, other = cluster.peers
+    path = cluster.key_owned_by(owner)
+    body = bytes_of("slow", 600_000)
+    nginx.put(path, body)
+    answer = ask(other.url, path)
+    assert answer.is_whole
+    assert answer.body == body
