@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -10,7 +12,7 @@ from statistics import median
 from scripts.benchmarks.outcome import Outcome
 
 HEADINGS = ("system", "scenario", "run", "slowest", "reference", "ratio", "limit", "origin", "cpu", "machine")
-WIDTHS = (18, 34, 4, 8, 12, 6, 10, 7, 5, 8)
+WIDTHS = (18, 34, 4, 8, 12, 6, 11, 7, 5, 8)
 
 
 def row(cells: Iterable[str]) -> str:
@@ -41,7 +43,7 @@ def verdict(outcome: Outcome) -> str:
     """The limit, and whether it was kept, the origin's included; limits are minicdn's own."""
     if outcome.system != "minicdn":
         return "-"
-    return f"{outcome.scenario.limit:g} {'kept' if outcome.is_within else 'passed'}"
+    return f"{outcome.scenario.limit:g} {'kept' if outcome.is_within else 'missed'}"
 
 
 def host_table(outcome: Outcome) -> str:
@@ -103,11 +105,20 @@ def write_json(path: Path, outcomes: Sequence[Outcome]) -> None:
     path.write_text(json.dumps([outcome.to_json() for outcome in outcomes], indent=1) + "\n")
 
 
+def section(outcomes: Sequence[Outcome], chart: str = "") -> str:
+    """What goes between the markers: the machine, the table, and the chart if there is one."""
+    machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}; median (least – most) of the runs."
+    picture = f"\n\n![the slowest of N peers beside the ideal]({chart})" if chart else ""
+    return f"{machine}\n\n{markdown_table(outcomes)}{picture}"
+
+
 def replace_section(text: str, name: str, content: str) -> str:
-    """The text with what stands between the section's markers replaced; ValueError where a marker is missing."""
+    """The text with what stands between the section's markers replaced; where there are none, they come at the end."""
     begin, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
     before, found, rest = text.partition(begin)
     _, found_end, after = rest.partition(end)
-    if not found or not found_end:
-        raise ValueError(f"there is no {begin} … {end}")
+    if not found:
+        before, after = f"{text.rstrip()}\n\n## The {name}\n\n", "\n"
+    elif not found_end:
+        raise ValueError(f"{begin} without {end}")
     return f"{before}{begin}\n{content.strip()}\n{end}{after}"

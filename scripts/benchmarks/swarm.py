@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--loopback", action="store_true", help="processor time per byte between two peers, without shaping and without root")
     add("--json", type=Path, metavar="FILE", help="write everything that is known of each run")
     add("--svg", type=Path, metavar="FILE", help="draw time by number of peers beside the ideal")
-    add("--doc", type=Path, metavar="FILE", help="put the table between <!-- bench:swarm --> and <!-- /bench:swarm --> in this file")
+    add("--doc", type=Path, metavar="FILE", help="refresh the section between <!-- bench:swarm --> and <!-- /bench:swarm --> of this file")
     add("--detail", action="store_true", help="after each run a line for each host: finish, processor time, bytes, use of the uplink")
     add("--keep-logs", type=Path, metavar="DIR", help="keep what each run's processes said, and the origin's log")
     add("--folder", type=Path, metavar="DIR", help="where caches and the file are (default: the temporary folder)")
@@ -174,7 +174,8 @@ class _Session:
         if options.svg:
             options.svg.write_text(charts.time_by_peers(outcomes))
         if options.doc:
-            options.doc.write_text(report.replace_section(options.doc.read_text(), "swarm", report.markdown_table(outcomes)))
+            chart = os.path.relpath(options.svg, options.doc.parent) if options.svg else ""
+            options.doc.write_text(report.replace_section(options.doc.read_text(), "swarm", report.section(outcomes, chart)))
 
 
 def _progress(text: str) -> None:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from scripts.benchmarks.charts import Frame, line_chart, nice_step, time_by_peers
-from scripts.benchmarks.report import host_table, markdown_table, outcome_cells, replace_section, row, verdict, write_json
+from scripts.benchmarks.report import host_table, markdown_table, outcome_cells, replace_section, row, section, verdict, write_json
 from scripts.benchmarks.scenario import Scenario
 from tests.unit.benchmarks.making import outcome
 
@@ -21,10 +21,10 @@ def test_the_slowest_counts_against_the_ideal() -> None:
     assert outcome(1.1 * IDEAL).is_within
 
 
-def test_too_many_bytes_from_the_origin_pass_the_limit() -> None:
+def test_too_many_bytes_from_the_origin_miss_the_limit() -> None:
     greedy = outcome(IDEAL, origin_log_bytes=2 * Scenario().size_bytes)
     assert greedy.origin_files == 2.0
-    assert verdict(greedy) == "1.15 passed"
+    assert verdict(greedy) == "1.15 missed"
 
 
 def test_one_peer_is_measured_by_curl() -> None:
@@ -77,8 +77,19 @@ def test_a_section_is_replaced_between_its_markers_and_nothing_else() -> None:
     once = replace_section(text, "swarm", "new\n")
     assert once == "a\n<!-- bench:swarm -->\nnew\n<!-- /bench:swarm -->\nz\n"
     assert replace_section(once, "swarm", "new") == once
+
+
+def test_a_section_that_is_not_there_yet_comes_at_the_end() -> None:
+    added = replace_section("# Measurements\n", "swarm", "new")
+    assert added == "# Measurements\n\n## The swarm\n\n<!-- bench:swarm -->\nnew\n<!-- /bench:swarm -->\n"
+    assert replace_section(added, "swarm", "new") == added
     with pytest.raises(ValueError):
-        replace_section(text, "hits", "new")
+        replace_section("<!-- bench:swarm -->", "swarm", "new")
+
+
+def test_the_section_shows_the_chart_where_there_is_one() -> None:
+    assert "](swarm.svg)" in section([outcome(6.0)], "swarm.svg")
+    assert "![" not in section([outcome(6.0)])
 
 
 def test_the_chart_is_well_formed_and_draws_each_system_and_the_ideal() -> None:
