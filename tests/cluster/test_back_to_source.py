@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,7 +11,7 @@ from minicdn.wire.codec import CONTENT_TYPE, decode, encode
 from tests.kit.asking import ask
 from tests.kit.cluster import Cluster
 from tests.kit.files import MIB, bytes_of
-from tests.kit.origin import whole
+from tests.kit.origin import held, whole
 from tests.kit.program import Minicdn, members_of
 from tests.kit.stage import Stage
 from tests.kit.waiting import eventually
@@ -42,9 +43,8 @@ def test_it_serves_what_owners_have_and_never_asks_even_when_they_are_gone(stage
     bodies = {f"/{number}.bin": bytes_of(str(number), size) for number in range(8)}
     for path, body in bodies.items():
         origin.on(path, whole(body, [KEPT, ("ETag", f'"{path}"')]))
-    kept, other, private = list(bodies)[:4], list(bodies)[4:], origin.on("/private", whole(b"mine", [PRIVATE]))
+    kept, other = list(bodies)[:4], list(bodies)[4:]
     assert all(barred.ask(path).body == bodies[path] for path in kept)
-    assert [barred.ask(private).body for _ in range(3)] == [b"mine"] * 3
     for peer in cluster.peers[:2]:
         peer.kill()
     for path in other:
@@ -55,6 +55,20 @@ def test_it_serves_what_owners_have_and_never_asks_even_when_they_are_gone(stage
     assert all(barred.ask(path).body == bodies[path] for path in kept), "copies are its own"
     assert barred.stats()["upstream_requests_count"] == 0
     assert f"minicdn-{barred.json('/_health')['id']}" not in askers_of(origin)
+
+
+def test_what_is_for_one_client_each_comes_through_the_owner_always(stage: Stage) -> None:
+    origin = stage.origin()
+    gate = origin.gate()
+    private = origin.on("/private", held(gate, whole(b"mine", [PRIVATE])))
+    _, barred = with_one_barred(stage, origin.url)
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(barred.ask, private) for _ in range(3)]
+        eventually(lambda: barred.stats()["joins_count"] == 2, "two to wait for the first")
+        gate.open()
+        assert [answer.result().body for answer in answers] == [b"mine"] * 3
+    assert barred.ask(private).body == b"mine"
+    assert barred.stats()["upstream_requests_count"] == 0
 
 
 def test_where_nobody_may_ask_everybody_says_so(stage: Stage) -> None:

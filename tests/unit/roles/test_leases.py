@@ -134,6 +134,24 @@ def test_peers_without_their_manager_go_on_after_different_waits_of_a_second_at_
     assert 0 <= min(waits) < 0.3 and 0.7 < max(waits) <= 1
 
 
+def test_a_peer_tells_its_manager_what_its_uplink_carried(tmp_path: Path) -> None:
+    async def run() -> None:
+        manager = Manager(joined("life.1", "me"))
+        peer, _ = peer_of(tmp_path, manager, may_ask_upstream=False)
+        now = peer.clock.monotonic()
+        for step in range(-40, 0):
+            peer.node.uplink.sent(peer.node.uplink.sending(now + step * 0.1), 100_000, now + step * 0.1 + 0.1)
+        await peer.start()
+        peer.listening(11001)
+        await asyncio.wait_for(manager.is_over.wait(), 10)
+        join, renew = manager.calls
+        assert join.uplink == renew.uplink == pytest.approx(1e6, rel=0.01)
+        assert not join.may_ask_upstream
+        await peer.stop()
+
+    asyncio.run(run())
+
+
 def test_who_may_not_ask_the_upstream_asks_for_no_lease(tmp_path: Path) -> None:
     async def run() -> None:
         manager = Lessor(LeaseAnswer(True))
