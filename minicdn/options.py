@@ -148,9 +148,15 @@ OPTIONS = (
     Option("peer-timeout", "peer_read_seconds", DURATION, BOTH, "Waits", "The longest silence of a peer; more than the upstream's.", True),
     Option("client-stall", "client_stall_seconds", DURATION, BOTH, "Waits", "A client that takes no byte for this long is cut off.", True),
     Option("drain", "drain_seconds", DURATION, BOTH, "Waits", "How long the first Ctrl-C waits for running downloads."),
-    Option("up", "up_rate", RATE, BOTH, "Limits", "Send no more than this to peers and to clients on other machines: 10MB/s, 80Mbit/s."),
-    Option("down", "down_rate", RATE, BOTH, "Limits", "Receive no more than this from peers and the upstream."),
-    Option("upstream-rate", "upstream_rate", RATE, MANAGER, "Limits", "The upstream sends no more than this to all nodes together."),
+    Option(
+        "up", "up_bytes_per_second", RATE, BOTH, "Limits",
+        "Send no more than this to peers and to clients on other machines: 10MB/s, 80Mbit/s.",
+    ),
+    Option("down", "down_bytes_per_second", RATE, BOTH, "Limits", "Receive no more than this from peers and the upstream."),
+    Option(
+        "upstream-rate", "upstream_bytes_per_second", RATE, MANAGER, "Limits",
+        "The upstream sends no more than this to all nodes together.",
+    ),
     Option("upstream-connections", "upstream_connections_max", COUNT, BOTH, "Limits", "To the upstream, at most.", True),
     Option("peer-connections", "peer_connections_max", COUNT, BOTH, "Limits", "To other peers, at most.", True),
 )

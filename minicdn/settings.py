@@ -67,12 +67,12 @@ class Settings:
     drain_seconds: float = 3600.0
     """A warm close waits this long for downloads at most."""
 
-    # Caps, in bytes a second; 0: none
-    up_rate: int = 0
+    # Caps; 0: none
+    up_bytes_per_second: int = 0
     """To peers, and to clients on other machines."""
-    down_rate: int = 0
+    down_bytes_per_second: int = 0
     """From peers and the upstream."""
-    upstream_rate: int = 0
+    upstream_bytes_per_second: int = 0
     """From the upstream to all nodes together, in equal shares; a peer learns it from its manager."""
 
     # Bounds

@@ -45,7 +45,7 @@ def parse_rate(text: str) -> int:
     number, letter, binary, unit, bits_letter = match.groups()
     is_bits = unit == "bit" or bits_letter is not None
     letter = (letter or bits_letter or "").lower()
-    base = 1000 if unit and not binary or is_bits and not binary else 1024
+    base = 1000 if (unit or is_bits) and not binary else 1024
     rate = float(number) * base ** _POWERS.get(letter, 0) / (8 if is_bits else 1)
     if rate > _SIZE_MAX:
         raise ValueError(f"{text!r} is more than this program can count")

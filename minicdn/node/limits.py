@@ -1,8 +1,8 @@
 """What this node may send and receive in a second: caps of its own (up, down), and its share of the cluster's cap on the upstream.
 
 Waiting takes place on this side, before bytes are sent, or between receiving bytes and asking for more: then the other side is held back
-by its full socket, and no deadline for a silent one runs. Takers have their turns in steps (core/bucket.py), in the order in which they came.
-Where nothing is capped, nothing waits and nothing is made.
+by its full socket, and no deadline for a silent one runs. Takers have their turns in steps (core/bucket.py), in the order of their coming.
+Where nothing is capped, nothing waits.
 
 What counts is content: up, what goes to peers and to clients on other machines; down, what comes from peers and from the upstream;
 upstream, what comes from there. A client on this machine (a loopback address) uploads nothing to anybody.

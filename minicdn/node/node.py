@@ -71,7 +71,7 @@ class Node:
         """Has all nodes carry it out, this one at once. None: this node is all there is."""
         self.origins: Callable[[], Set[str]] = frozenset
         """By which `scheme://host:port` clients know this site, besides the upstream's."""
-        self.limits = Limits(up_rate=settings.up_rate, down_rate=settings.down_rate, monotonic=self.clock.monotonic)
+        self.limits = Limits(up_rate=settings.up_bytes_per_second, down_rate=settings.down_bytes_per_second, monotonic=self.clock.monotonic)
         self.upstream_url: str | None = None
         self.upstream: PatientUpstream | None = None
         self.shelf = Shelf(
@@ -132,7 +132,7 @@ class Node:
     def uplink_rate(self) -> float:
         """What this node says of its uplink: the measured rate or its cap, the lower one, in bytes per second; 0: nothing is known.
         Alone, a cap is the operator's word for what the link carries at least."""
-        cap, measured = self.settings.up_rate, self.uplink.best(self.clock.monotonic()) or 0.0
+        cap, measured = self.settings.up_bytes_per_second, self.uplink.best(self.clock.monotonic()) or 0.0
         return float(min(cap, measured) if cap and measured else cap or measured)
 
     async def take_lease(self, key: str) -> bool:
@@ -170,7 +170,7 @@ class Node:
     def _share_upstream(self) -> None:
         """Its cap is divided among those who may ask it; a manager without peers has it whole."""
         askers_count = sum(1 for member in self.peers.members if member.weight > 0)
-        self.limits.set_upstream(self.settings.upstream_rate, askers_count)
+        self.limits.set_upstream(self.settings.upstream_bytes_per_second, askers_count)
 
     async def purge(self, purge: Purge) -> int:
         """On this node alone. Returns how many entries were marked or removed; out of date are all of them from the call on."""

@@ -306,6 +306,6 @@ def _shared(settings: Settings) -> SharedSettings:
         follows_redirects=settings.follows_redirects,
         ignored_query=settings.ignored_query,
         default_ttls=settings.default_ttls,
-        upstream_rate=settings.upstream_rate,
+        upstream_bytes_per_second=settings.upstream_bytes_per_second,
     )
     return replace(shared, version=hashlib.sha256(repr(shared).encode()).hexdigest()[:16])

@@ -115,7 +115,7 @@ class Peer(Role):
             follows_redirects=shared.follows_redirects,
             ignored_query=shared.ignored_query,
             default_ttls=shared.default_ttls,
-            upstream_rate=shared.upstream_rate,
+            upstream_bytes_per_second=shared.upstream_bytes_per_second,
         )
         self.node.adopt(self.settings)
         self._shipper.configure(url, shared.log)

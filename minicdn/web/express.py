@@ -5,7 +5,7 @@ again as long as that way could not answer otherwise: until the Age ticks, the l
 other facts for the key (a purge, an update, an eviction). So nobody has to tell the lane of anything.
 
 A request is plain when nothing in it could change the answer: one head and nothing else, and only fields of a known, harmless list.
-Entries that vary never take the lane; nor does anything that would have to wait for a capped uplink. Everything else falls through to the normal way.
+Entries that vary never take the lane, nor does what may have to wait for a capped uplink. Everything else falls through to the normal way.
 
 An answer is good for a second at most, and is let go of when others are built after that: the lane holds what was asked for just now, and
 no more of it than LANES_BYTES_MAX, whatever the shelf has evicted meanwhile.

@@ -53,7 +53,7 @@ class SharedSettings:
     follows_redirects: bool = False
     ignored_query: tuple[str, ...] = ()
     default_ttls: tuple[tuple[str, float], ...] = ()
-    upstream_rate: int = 0
+    upstream_bytes_per_second: int = 0
 
     def to_wire(self) -> dict[str, Any]:
         pairs = [list(pair) for pair in self.default_ttls]
@@ -75,7 +75,7 @@ class SharedSettings:
             follows_redirects=take.flag("follows_redirects", default=False),
             ignored_query=tuple(Taker({"name": name}).text("name", length_max=256) for name in take.items("ignored_query", default=())),
             default_ttls=tuple(_lifetime(item) for item in take.items("default_ttls", default=())),
-            upstream_rate=take.integer("upstream_rate", default=0),
+            upstream_bytes_per_second=take.integer("upstream_bytes_per_second", default=0),
         )
 
 

@@ -55,7 +55,7 @@ def test_names_use_the_words_of_the_house(path: Path) -> None:
             assert word.removesuffix("s") not in NOT_USED, f"{path.name}:{line} {name}: say {NOT_USED[word.removesuffix('s')]}"
 
 
-UNITS = ("_seconds", "_bytes", "_count", "_max", "_at")
+UNITS = ("_per_second", "_seconds", "_bytes", "_count", "_max", "_at")
 
 
 @pytest.mark.parametrize("path", [ROOT / "minicdn/settings.py"], ids=["settings"])

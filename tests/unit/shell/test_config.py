@@ -55,7 +55,8 @@ def test_every_option_can_be_given_in_all_three_places(option, tmp_path: Path) -
     role = option.roles[0]
     text, toml = {
         "RULES": ("/a/*=77s", '"/a/*=77s"'), "NAMES": ("one,two", '"one,two"'),
-        "URL": ("http://one.example", '"http://one.example"'), "PORT": ("77", "77"), "SIZE": ("77MiB", '"77MiB"'), "RATE": ("77MB/s", '"77MB/s"'),
+        "URL": ("http://one.example", '"http://one.example"'), "PORT": ("77", "77"), "SIZE": ("77MiB", '"77MiB"'),
+        "RATE": ("77MB/s", '"77MB/s"'),
         "TIME": ("77s", "77"), "N": ("77", "77"), "on|off": ("off", "false"),
     }.get(option.kind.metavar, ("name", '"name"'))  # fmt: skip
     others = {"window": "100h", "peer-timeout": "100h"}

@@ -42,7 +42,8 @@ def test_a_size_written_is_a_size_read(size_bytes: int) -> None:
 @pytest.mark.parametrize(
     ("text", "rate"),
     [
-        ("10MB/s", 10_000_000), ("80Mbit/s", 10_000_000), ("80Mbps", 10_000_000), ("1MiB/s", 1 << 20), ("1M", 1 << 20), ("8Mibit/s", 1 << 20),
+        ("10MB/s", 10_000_000), ("80Mbit/s", 10_000_000), ("80Mbps", 10_000_000), ("1MiB/s", 1 << 20), ("1M", 1 << 20),
+        ("8Mibit/s", 1 << 20),
         ("1048576", 1 << 20), ("5000B/s", 5000), ("8000bps", 1000), ("1.5 GB/s", 1_500_000_000), ("100kB", 100_000), ("0", 0), ("None", 0),
     ],
 )  # fmt: skip
@@ -52,7 +53,7 @@ def test_rates(text: str, rate: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "fast", "-1", "10Mb/s", "10mb", "10MB/m", "1e6", "999", "10", "1bps", "9" * 400])
 def test_what_is_no_rate(text: str) -> None:
-    with pytest.raises(ValueError, match="10MB/s|more than"):
+    with pytest.raises(ValueError, match=r"10MB/s|more than"):
         parse_rate(text)
 
 
