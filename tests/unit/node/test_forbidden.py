@@ -74,3 +74,9 @@ def test_a_node_says_of_its_uplink_what_it_measured_or_its_cap() -> None:
     for step in range(40):
         node.uplink.sent(node.uplink.sending(now + step * 0.1), 100_000, now + step * 0.1 + 0.1)
     assert node.uplink_rate() == pytest.approx(1e6, rel=0.01)
+    for cap in (5_000, 500_000):
+        node.adopt(replace(node.settings, up_bytes_per_second=cap))
+        assert node.uplink_rate() == cap
+    node.adopt(replace(node.settings, up_bytes_per_second=5_000_000))
+    assert node.uplink_rate() == pytest.approx(1e6, rel=0.01)
+    assert node_of(up_bytes_per_second=300).uplink_rate() == 300, "the operator's word, until more is known"
