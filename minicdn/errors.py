@@ -73,5 +73,41 @@ class CacheFolderUnusable(OperatorError):
     exit_code = 4
 
 
+class NotThere(OperatorError):
+    """`get`: the server says that there is no such file (404, 410)."""
+
+    exit_code = 5
+
+
+class Refused(OperatorError):
+    """`get`: the server understood, and will not give the file (any other 4xx)."""
+
+    exit_code = 6
+
+
+class SourcesFailed(OperatorError):
+    """`get`: nobody who has the file could be reached, or went on to its end, in the time there was."""
+
+    exit_code = 7
+
+
+class WrongDigest(OperatorError):
+    """`get`: the bytes are not those that were asked for."""
+
+    exit_code = 8
+
+
+class TargetUnwritable(OperatorError):
+    """`get`: the disk is full, or the file can't be written there."""
+
+    exit_code = 9
+
+
 COLD_EXIT_CODE = 130
 """Exit code of a cold close, the shell's own for an interrupt."""
+
+
+class Interrupted(OperatorError):
+    """`get`: Ctrl-C, or SIGTERM."""
+
+    exit_code = COLD_EXIT_CODE

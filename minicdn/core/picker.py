@@ -1,15 +1,18 @@
 """The picker: a requester's side of a swarm. What to ask of whom next, as a value; the node carries it out and reports what became of it.
 
-Each wanted piece is in one state: *wanted* (queued at some source), *in flight*, or *held*. A piece is asked of its owner. Where the owner
-is busy it names holders, and one of them is asked; where a source has nothing of its own left to give, it is asked for pieces of others that
+Each wanted piece is in one state: *wanted* (queued at some source, or resting), *flying*, or *held*. A piece is asked of its owner. Where the
+owner is busy it names holders, and one of them is asked; where a source has nothing of its own left to give, it is asked for pieces of others that
 it is known to hold (every answer tells what its sender has): so the idle carry for the slow. Where a source can't be talked to, the next in the
 piece's own order stands in; the upstream itself is asked last.
 
 Pieces are asked in file order, within a look-ahead of the first that is missing: everybody wants the same ones at about the same time, which lets
 an owner pass each on while it arrives. Several are in flight for each source, so that no link runs dry while a question travels.
 
-A flight is late when nothing has come of it for a multiple of what flights take: then a second one, to another source, is begun beside it.
-Times are monotonic seconds, given by the caller; `rng` decides between equals.
+A flight is late when nothing has come of it for a multiple of what flights take, while others brought something: then a second one, to another
+source, is begun beside it. A source that is silent altogether is taken for gone.
+
+Nothing here looks at all sources for one event: a swarm may have a thousand. Times are monotonic seconds, given by the caller; `rng` decides
+between equals.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from minicdn.core.pieces import Dealer, Pieces, backups
 from minicdn.core.sources import Source, Sources
+from minicdn.core.window import Window
 
 if TYPE_CHECKING:
     import random
@@ -29,12 +33,14 @@ FLIGHTS_PER_SOURCE = 4
 BATCH = 2
 """Pieces in one question: half as many questions, and still two under way at each source."""
 LOOK_AHEAD_PER_SOURCE = 8
-LOOK_AHEAD_MIN, LOOK_AHEAD_MAX = 64, 1024
-FLIGHTS_MAX = 256
+LOOK_AHEAD_MIN, LOOK_AHEAD_MAX = 64, 256
+FLIGHTS_MAX = 128
 ATTEMPTS_MAX = 12
 STALL_SECONDS_MIN, STALL_FACTOR = 2.0, 4.0
 HEDGES_MAX = 16
 """Second flights at the same time, at most."""
+LOOKS_MAX = 32
+"""Idle sources that are looked at again for one event."""
 UNWANTED, WANTED, FLYING, HELD = range(4)
 
 
@@ -60,6 +66,8 @@ class _Flight:
 class _Piece:
     flights: list[_Flight] = field(default_factory=list)
     attempts: int = 0
+    is_fading: bool = False
+    """Nobody wants it any more, but it is in flight."""
 
 
 class Picker:
@@ -73,14 +81,18 @@ class Picker:
         self._dealers = dealers
         self._owned = owned
         self._state = bytearray(pieces.count)
+        self._is_missing = bytearray(pieces.count)
         self._pieces: dict[int, _Piece] = {}
+        self._queued_at: dict[int, str | None] = {}
         self._wanted_mask = 0
         self._missing_count = 0
-        self._frontier = 0
-        self._eager: set[str | None] = set()
+        self._window = Window(min(max(LOOK_AHEAD_PER_SOURCE * len(dealers), LOOK_AHEAD_MIN), LOOK_AHEAD_MAX))
+        self._eager: dict[str | None, None] = {}
+        self._idle: dict[str | None, None] = {}
         self._resting: list[tuple[float, int]] = []
+        self._waking: list[tuple[float, str]] = []
         self._flights_count = self._hedges_count = 0
-        self._look_ahead = min(max(LOOK_AHEAD_PER_SOURCE * len(dealers), LOOK_AHEAD_MIN), LOOK_AHEAD_MAX)
+        self._moved_at = float("-inf")
 
     @property
     def is_done(self) -> bool:
@@ -100,28 +112,37 @@ class Picker:
     # What is wanted, and what came of it
 
     def want(self, indices: Iterable[int], now: float) -> None:
+        run: list[int] = []
         for index in indices:
-            if self._state[index] == UNWANTED:
-                self._missing_count += 1
-                self._frontier = min(self._frontier, index)
-                self._queue_in_order(index, now)
-        self._advance()
+            if self._state[index] == FLYING:
+                self._pieces[index].is_fading = False
+            if self._state[index] != UNWANTED:
+                continue
+            if run and index != run[-1] + 1:
+                self._want_run(run)
+                run = []
+            run.append(index)
+            self._set(index, WANTED)
+            self._queue_in_order(index, now)
+        if run:
+            self._want_run(run)
+
+    def _want_run(self, run: list[int]) -> None:
+        self._window.add(run[0], run[-1] + 1)
 
     def unwant(self, indices: Iterable[int]) -> None:
-        """Nobody reads these any more. What is in flight may land."""
+        """Nobody reads these any more. What is in flight may land, and is not asked for again."""
         for index in indices:
             if self._state[index] == WANTED:
-                self._missing_count -= 1
                 self._set(index, UNWANTED)
+            elif self._state[index] == FLYING:
+                self._pieces[index].is_fading = True
         self._advance()
 
     def have(self, index: int) -> list[str | None]:
         """A piece is here and right. Returns who else is being asked for it, in vain now."""
-        state = self._state[index]
-        if state == HELD:
+        if self._state[index] == HELD:
             return []
-        if state != UNWANTED:
-            self._missing_count -= 1
         self._set(index, HELD)
         piece = self._pieces.pop(index, None)
         losers = [flight.url for flight in piece.flights] if piece is not None else []
@@ -133,18 +154,20 @@ class Picker:
     def lose(self, index: int, now: float) -> None:
         """A piece that was held turned out damaged."""
         if self._state[index] == HELD:
-            self._missing_count += 1
-            self._frontier = min(self._frontier, index)
-            self._queue_in_order(index, now)
+            self._set(index, UNWANTED)
+            self.want([index], now)
 
     def moved(self, index: int, url: str | None, now: float) -> None:
         """Bytes of it have come."""
+        self._moved_at = now
+        self.sources.get(url).moved_at = now
         for flight in self._flights(index):
             if flight.url == url:
                 flight.moved_at = now
 
     def received(self, index: int, url: str | None, size: int, now: float) -> list[str | None]:
         """A flight brought its piece, and it is right. As have()."""
+        self.moved(index, url, now)
         for flight in self._flights(index):
             if flight.url == url:
                 self.sources.took(url, size, now - flight.began_at)
@@ -152,20 +175,19 @@ class Picker:
 
     def knows(self, url: str, have_mask: int) -> None:
         """A source said what it holds."""
-        source = self.sources.get(url)
-        source.have_mask |= have_mask
-        self._eager.add(url)
+        self.sources.get(url).have_mask |= have_mask
+        self._eager[url] = None
 
     def refused(self, index: int, url: str, holders: Iterable[str], retry_seconds: float, now: float, rng: random.Random) -> None:
         """Its owner is busy, and names others; or a holder has not got it (no holders, and no time to wait)."""
-        self._end_flight(index, url)
         source = self.sources.get(url)
         source.have_mask &= ~(1 << index)
-        if self._state[index] != WANTED:
-            return
+        source.busy_until = max(source.busy_until, now + retry_seconds)
         for holder in holders:
             if holder != self.me:
                 self.sources.get(holder).have_mask |= 1 << index
+        if not self._end_flight(index, url):
+            return
         known = self.sources.choose(index, now, rng, besides=(url, self.me), room=FLIGHTS_PER_SOURCE)
         if known is not None:
             self._queue(index, known, is_referred=True)
@@ -174,26 +196,24 @@ class Picker:
 
     def failed(self, url: str | None, indices: Iterable[int], now: float) -> None:
         """The source can't be talked to, or broke off: it rests, and others are asked for these and for what was queued at it."""
-        source = self.sources.get(url)
-        source.fail(now)
+        self.sources.get(url).fail(now)
         for index in indices:
-            self._end_flight(index, url)
-            self._stand_in(index, now)
-        for index in source.drain():
-            if self._state[index] == WANTED:
-                self._stand_in(index, now)
+            if self._end_flight(index, url):
+                self._stand_in(index, url, now)
+        self._clear_queue(url, now)
 
     def lied(self, url: str, index: int, now: float) -> bool:
         """Its bytes were not those of the piece. True: once too often, and it is asked no more."""
-        self._end_flight(index, url)
         is_shunned = self.sources.get(url).lie(now)
-        self._stand_in(index, now)
+        if self._end_flight(index, url):
+            self._stand_in(index, url, now)
+        self._clear_queue(url, now)
         return is_shunned
 
     def gave_up(self, indices: Iterable[int], url: str | None, now: float) -> None:
         """An errand ended without these; nobody is to blame."""
         for index in indices:
-            if self._end_flight(index, url) and self._state[index] == WANTED:
+            if self._end_flight(index, url):
                 self._queue_in_order(index, now)
 
     # What to do next
@@ -204,41 +224,50 @@ class Picker:
             _, index = heappop(self._resting)
             if self._state[index] == WANTED:
                 self._queue_in_order(index, now)
+        while self._waking and self._waking[0][0] <= now:
+            self._eager[heappop(self._waking)[1] or None] = None
         found: list[Errand] = []
-        eager, self._eager = self._eager, set()
-        for url in sorted(eager, key=lambda url: url or ""):
+        while self._eager and self._flights_count < FLIGHTS_MAX:
+            url = next(iter(self._eager))
+            del self._eager[url]
             self._take(self.sources.get(url), now, found)
         return found
 
     def tick(self, now: float, rng: random.Random) -> list[Errand]:
-        """Now and then: look at everybody again, and begin second flights for what is late."""
-        self._eager.update(self.sources.urls())
-        found = self.errands(now, rng)
-        return found + self._hedge(now, rng)
+        """Now and then: look at idle sources again, and begin second flights for what is late."""
+        self._look_again()
+        late = self._hedge(now, rng)
+        return self.errands(now, rng) + late
 
     def next_at(self) -> float | None:
-        """When a resting piece comes up again."""
-        return self._resting[0][0] if self._resting else None
+        """When a resting piece or source comes up again."""
+        return min((heap[0][0] for heap in (self._resting, self._waking) if heap), default=None)
 
     def _take(self, source: Source, now: float, found: list[Errand]) -> None:
+        self._idle.pop(source.url, None)
         while self._flights_count < FLIGHTS_MAX:
             room = min(FLIGHTS_PER_SOURCE - source.flights_count, BATCH)
-            if room <= 0 or source.is_resting(now):
+            if room <= 0:
                 return
-            errand = self._batch(source, room) or self._steal(source, room)
+            if source.is_resting(now):
+                heappush(self._waking, (source.resting_until, source.url or ""))
+                return
+            errand = self._batch(source, room) or self._steal(source, room, now)
             if errand is None:
+                self._idle[source.url] = None
                 return
             for index in errand.indices:
                 self._fly(index, source.url, now)
             found.append(errand)
-        self._eager.add(source.url)
+        self._eager[source.url] = None
 
     def _batch(self, source: Source, room: int) -> Errand | None:
+        window = self._window.mask
         for queue, is_owners in ((source.referred, False), (source.own, True)):
             indices: list[int] = []
             while queue and len(indices) < room:
                 index = queue[0]
-                if self._state[index] == WANTED and index >= self._frontier + self._look_ahead:
+                if self._state[index] == WANTED and not window >> index & 1:
                     break
                 heappop(queue)
                 if self._state[index] == WANTED and index not in indices:
@@ -247,31 +276,46 @@ class Picker:
                 return Errand(source.url, tuple(indices), is_owners)
         return None
 
-    def _steal(self, source: Source, room: int) -> Errand | None:
+    def _steal(self, source: Source, room: int, now: float) -> Errand | None:
         """Pieces of others that it holds, the first ones in the file."""
-        mask = source.have_mask & self._wanted_mask
+        if not source.may_hold_for_us(now):
+            return None
+        mask = source.have_mask & self._wanted_mask & self._window.mask
         indices: list[int] = []
         while mask and len(indices) < room:
             lowest = mask & -mask
-            index = lowest.bit_length() - 1
-            if index >= self._frontier + self._look_ahead:
-                break
-            indices.append(index)
+            indices.append(lowest.bit_length() - 1)
             mask ^= lowest
         return Errand(source.url, tuple(indices), False) if indices else None
+
+    def _look_again(self) -> None:
+        for _ in range(min(LOOKS_MAX, len(self._idle))):
+            url = next(iter(self._idle))
+            del self._idle[url]
+            self._eager[url] = None
+
+    # What is late
 
     def _hedge(self, now: float, rng: random.Random) -> list[Errand]:
         stall_seconds = max(STALL_SECONDS_MIN, STALL_FACTOR * self.sources.mean_seconds)
         found: list[Errand] = []
+        if now - self._moved_at > stall_seconds:
+            return found  # nobody brings anything: a second question would not help
         for index, piece in list(self._pieces.items()):
             if len(piece.flights) != 1 or self._hedges_count >= HEDGES_MAX:
                 continue
             flight = piece.flights[0]
+            source = self.sources.get(flight.url)
             if flight.url is None or flight.url == self.me or now - flight.moved_at < stall_seconds:
+                continue
+            if source.moved_at < flight.began_at:
+                source.fail(now)
+                self._clear_queue(flight.url, now)
+            elif self.sources.mean_seconds == 0.0:
                 continue
             errand = self._second(index, flight, now, rng)
             if errand is not None:
-                self.sources.get(flight.url).stalled(now)
+                source.stalled(now)
                 self._fly(index, errand.url, now, is_hedge=True)
                 found.append(errand)
         return found
@@ -303,16 +347,20 @@ class Picker:
         self._queue(index, self.sources.get(None))
 
     def _queue(self, index: int, source: Source, *, is_referred: bool = False) -> None:
-        self._set(index, WANTED)
         heappush(source.referred if is_referred else source.own, index)
-        self._eager.add(source.url)
+        self._queued_at[index] = source.url
+        self._eager[source.url] = None
 
-    def _stand_in(self, index: int, now: float) -> None:
-        """Another one's turn; after so many attempts, the upstream's."""
-        if self._state[index] != WANTED:
-            return
+    def _clear_queue(self, url: str | None, now: float) -> None:
+        """What waits for a source that rests now waits for others."""
+        for index in self.sources.get(url).drain():
+            if self._state[index] == WANTED and self._queued_at.get(index) == url:
+                self._stand_in(index, url, now)
+
+    def _stand_in(self, index: int, url: str | None, now: float) -> None:
+        """Another one's turn; after so many attempts, the upstream's; after that, everybody's again."""
         piece = self._pieces.setdefault(index, _Piece())
-        piece.attempts += 1
+        piece.attempts = piece.attempts + 1 if url is not None else 0
         if piece.attempts <= ATTEMPTS_MAX:
             self._queue_in_order(index, now)
         else:
@@ -320,6 +368,7 @@ class Picker:
 
     def _fly(self, index: int, url: str | None, now: float, *, is_hedge: bool = False) -> None:
         self._set(index, FLYING)
+        self._queued_at.pop(index, None)
         self._pieces.setdefault(index, _Piece()).flights.append(_Flight(url, now, now, is_hedge))
         self.sources.get(url).flights_count += 1
         self._flights_count += 1
@@ -330,30 +379,43 @@ class Picker:
         return piece.flights if piece is not None else []
 
     def _end_flight(self, index: int, url: str | None) -> bool:
-        """Whether there was one."""
-        flights = self._flights(index)
-        flight = next((flight for flight in flights if flight.url == url), None)
-        if flight is not None:
-            flights.remove(flight)
-            self._landed(flight)
-        if not flights and self._state[index] == FLYING:
-            self._set(index, WANTED)
-        return flight is not None
+        """True: that was the piece's only flight, and it is to be queued again."""
+        piece = self._pieces.get(index)
+        flight = next((flight for flight in piece.flights if flight.url == url), None) if piece is not None else None
+        if piece is None or flight is None:
+            return False
+        piece.flights.remove(flight)
+        self._landed(flight)
+        if piece.flights:
+            return False
+        self._set(index, UNWANTED if piece.is_fading else WANTED)
+        if piece.is_fading:
+            del self._pieces[index]
+            self._advance()
+        return self._state[index] == WANTED
 
     def _landed(self, flight: _Flight) -> None:
         self.sources.get(flight.url).flights_count -= 1
         self._flights_count -= 1
         self._hedges_count -= flight.is_hedge
-        self._eager.add(flight.url)
+        self._eager[flight.url] = None
 
     def _set(self, index: int, state: int) -> None:
         self._state[index] = state
-        bit = 1 << index
+        bit, is_missing = 1 << index, state in (WANTED, FLYING)
         self._wanted_mask = self._wanted_mask | bit if state == WANTED else self._wanted_mask & ~bit
+        self._missing_count += is_missing - self._is_missing[index]
+        self._is_missing[index] = is_missing
 
     def _advance(self) -> None:
-        count, state, was = len(self._state), self._state, self._frontier
-        while self._frontier < count and state[self._frontier] in (HELD, UNWANTED):
-            self._frontier += 1
-        if self._frontier != was:
-            self._eager.update(self.sources.urls())
+        """The window moves on: who is asked for what is new in it, and some who may have it, are looked at again."""
+        fresh = self._window.advance(self._is_missing) & self._wanted_mask
+        if not fresh:
+            return
+        while fresh:
+            lowest = fresh & -fresh
+            fresh ^= lowest
+            index = lowest.bit_length() - 1
+            if index in self._queued_at:
+                self._eager[self._queued_at[index]] = None
+        self._look_again()

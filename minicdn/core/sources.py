@@ -22,6 +22,7 @@ LIES_MAX = 2
 OUTLIER_DEVIATIONS, OUTLIER_MEANS = 3.0, 20.0
 SAMPLES_MIN = 16
 SMOOTHING = 0.3
+SAMPLE_MAX = 64
 
 
 @dataclass(slots=True)
@@ -37,18 +38,22 @@ class Source:
     bytes_per_second: float = 0.0
     failures_count: int = 0
     lies_count: int = 0
+    moved_at: float = float("-inf")
     resting_until: float = 0.0
     aside_until: float = 0.0
+    busy_until: float = 0.0
 
     def is_resting(self, now: float) -> bool:
         return now < self.resting_until
 
     def may_hold_for_us(self, now: float) -> bool:
-        return now >= self.resting_until and now >= self.aside_until
+        return now >= self.resting_until and now >= self.aside_until and now >= self.busy_until
 
     def fail(self, now: float) -> None:
         self.failures_count += 1
-        seconds = min(REST_SECONDS_MIN * 2 ** (self.failures_count - 1), REST_SECONDS_MAX)
+        if self.failures_count == 1:
+            return  # one answer that breaks off may be its own fault alone
+        seconds = min(REST_SECONDS_MIN * 2 ** (self.failures_count - 2), REST_SECONDS_MAX)
         self.resting_until = max(self.resting_until, now + seconds)
 
     def stalled(self, now: float) -> None:
@@ -75,6 +80,7 @@ class Sources:
     def __init__(self, me: str | None) -> None:
         self._me = me
         self._sources: dict[str | None, Source] = {}
+        self._peers: list[Source] = []
         self._count = 0
         self._mean = self._squares = 0.0
 
@@ -87,6 +93,8 @@ class Sources:
         source = self._sources.get(url)
         if source is None:
             source = self._sources[url] = Source(url)
+            if url is not None:
+                self._peers.append(source)
         return source
 
     def urls(self) -> Iterable[str | None]:
@@ -116,11 +124,19 @@ class Sources:
         bit, others = 1 << index, tuple(besides)
         able = [
             source
-            for url, source in self._sources.items()
-            if url is not None and source.have_mask & bit and url not in others and source.may_hold_for_us(now) and source.flights_count < room
+            for source in self._sample(rng)
+            if source.have_mask & bit and source.url not in others and source.may_hold_for_us(now) and source.flights_count < room
         ]
         if not able:
             return None
         usual = max((source.bytes_per_second for source in able), default=0.0) or 1.0
         weights = [(source.bytes_per_second or usual) / (1 + source.flights_count) for source in able]
         return rng.choices(able, weights)[0]
+
+    def _sample(self, rng: random.Random) -> list[Source]:
+        """All, or so many of them that follow one another from somewhere on: a swarm may have a thousand."""
+        count = len(self._peers)
+        if count <= SAMPLE_MAX:
+            return self._peers
+        start = rng.randrange(count)
+        return (self._peers[start : start + SAMPLE_MAX] + self._peers[: max(start + SAMPLE_MAX - count, 0)])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SLOTS_MIN, SLOTS_UNMEASURED, SLOTS_MAX = 4, 16, 64
 SERVE_SECONDS = 1.0
+OPEN_MAX = 512
 HOLDERS_MAX = 32
 REFERRED_MAX = 3
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 2.0
@@ -26,6 +27,11 @@ def slots_for(uplink: float | None, piece_bytes: int) -> int:
     if uplink is None:
         return SLOTS_UNMEASURED
     return min(max(int(uplink * SERVE_SECONDS / piece_bytes), SLOTS_MIN), SLOTS_MAX)
+
+
+def is_full(moving_count: int, open_count: int, uplink: float | None, piece_bytes: int) -> bool:
+    """moving_count: flows that wait for this node's uplink; open_count: all that are under way, also those that wait for their own source."""
+    return moving_count >= slots_for(uplink, piece_bytes) or open_count >= OPEN_MAX
 
 
 def retry_seconds(uplink: float | None, piece_bytes: int, moving_count: int) -> float:

@@ -29,6 +29,7 @@ from minicdn.node.fills import Dock
 from minicdn.node.purger import Purger
 from minicdn.node.reading import FollowingReader
 from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier
+from minicdn.node.swarms import Swarms
 from minicdn.node.wanted import missing_spans, range_value, single_range
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
@@ -87,6 +88,7 @@ class Cache:
         self._search_rules: LRUCache[str, SearchRule] = LRUCache(SEARCH_RULES_MAX)
         self._search_twins: LRUCache[str, str] = LRUCache(SEARCH_RULES_MAX)
         self._varying: TTLCache[str, tuple[tuple[bytes, bytes], ...]] = TTLCache(VARY_KEYS_MAX, 3600, timer=clock.monotonic)
+        self._swarms: Swarms
         self.policy = Policy()
         self.peer_list = PeerList()
         self.may_ask_upstream = True
@@ -94,6 +96,10 @@ class Cache:
     def connect(self, upstream: UpstreamSupplier | None, peers: PeerSupplier) -> None:
         """Who to ask; the upstream may become known later than the node starts."""
         self._upstream, self._peers = upstream, peers
+
+    def swarm_with(self, swarms: Swarms) -> None:
+        """What large bodies are filled by. Before anything is asked for."""
+        self._swarms = self._dock.swarms = swarms
 
     def find_fresh(self, request: Request) -> Found | None:
         """A hit that needs no waiting, or None."""
@@ -113,12 +119,14 @@ class Cache:
         wants_fresh: bool = False,
         mark: Mark | None = None,
         on_interim: Inform | None = None,
+        may_deal: bool = False,
     ) -> Found:
         """Something to serve for a GET or HEAD. Raises ClientError (what was asked can't be had) or UpstreamError.
 
         wants_fresh: a peer refreshes its copy, and waits: nothing stale helps it. mark: of the peer that forwards; where it has heard
         of purges that this node has not, nothing is served unasked, and no fill is joined that began before them. on_interim: told of
-        1xx answers to a fill that this request starts; who joins one does not know yet whether that answer is for him.
+        1xx answers to a fill that this request starts; who joins one does not know yet whether that answer is for him. may_deal: the peer
+        that asks fetches the pieces of a large body by itself; nothing of it need be here.
         """
         is_behind = is_forwarded and self._purger.is_behind(mark)
         entry = self._choose(request)
@@ -126,7 +134,9 @@ class Cache:
         match plan:
             case Serve() if entry is not None and not (is_behind or self._purger.is_unsure):
                 if missing_spans(request, entry):
-                    return await self._complete(request, entry, is_forwarded=is_forwarded)
+                    if may_deal and self._swarms.of(entry.body) is not None:
+                        return Found(entry, entry.body.medium, "partial")
+                    return await self._complete(request, entry, is_forwarded=is_forwarded, may_deal=may_deal)
                 if plan.stale and (wants_fresh or (not is_forwarded and self._is_owners_to_say(plan, request))):
                     return await self._fill(request, entry, "stale", is_forwarded=is_forwarded, on_interim=on_interim)
                 return self._hit(request, entry, plan, is_forwarded=is_forwarded)
@@ -134,13 +144,20 @@ class Cache:
                 raise ClientError(plan.status, plan.reason)
             case Validate():
                 return await self._fill(
-                    request, entry, plan.fwd, is_forwarded=is_forwarded, is_alone=is_behind, on_interim=on_interim
+                    request, entry, plan.fwd, is_forwarded=is_forwarded, is_alone=is_behind, on_interim=on_interim, may_deal=may_deal
                 )
             case Fetch():
                 forward = "vary-miss" if entry is None and self.stored_for(request.key) else plan.fwd
                 part = _part_of(single_range(request)) if entry is None else None
                 return await self._fill(
-                    request, entry, forward, is_forwarded=is_forwarded, part=part, is_alone=is_behind, on_interim=on_interim
+                    request,
+                    entry,
+                    forward,
+                    is_forwarded=is_forwarded,
+                    part=part,
+                    is_alone=is_behind,
+                    on_interim=on_interim,
+                    may_deal=may_deal,
                 )
             case _:
                 return await self._fill(
@@ -193,11 +210,15 @@ class Cache:
         self._shelf.touch(entry, self._clock.monotonic())
         return Found(entry, entry.body.medium, is_stale=plan.stale, detail=plan.detail)
 
-    async def _complete(self, request: Request, entry: Entry, *, is_forwarded: bool) -> Found:
+    async def _complete(self, request: Request, entry: Entry, *, is_forwarded: bool, may_deal: bool = False) -> Found:
         """A partial entry lacks what is wanted: fill the gaps, and serve when all of them are on their way. Where the upstream has
         another version by now, that is fetched whole."""
         validator, length = strong_validator(entry.head), entry.body.length
         gaps = missing_spans(request, entry)
+        if self._swarms.is_worth_completing(entry, gaps):
+            found = await self._swarm(request, entry, gaps, is_forwarded=is_forwarded, may_deal=may_deal)
+            if found is not None:
+                return found
         if validator is None or len(gaps) > GAPS_MAX:
             self._shelf.remove(entry)
             return await self._fill(request, None, "partial", is_forwarded=is_forwarded, part=_part_of(single_range(request)))
@@ -228,6 +249,7 @@ class Cache:
         part: Part | None = None,
         is_alone: bool = False,
         on_interim: Inform | None = None,
+        may_deal: bool = False,
     ) -> Found:
         """Join the fill under way, or start one; a second and third turn where somebody else's answer can't be ours. is_alone: neither
         joined nor to be joined."""
@@ -249,12 +271,31 @@ class Cache:
                 continue
             if outcome.is_confirmed and outcome.entry is not None and missing_spans(request, outcome.entry):
                 fill.release()
-                return await self._complete(request, outcome.entry, is_forwarded=is_forwarded)
-            return self._found(request, fill, outcome, forward, is_collapsed=is_collapsed)
+                return await self._complete(request, outcome.entry, is_forwarded=is_forwarded, may_deal=may_deal)
+            return self._found(request, fill, outcome, forward, is_collapsed=is_collapsed, may_deal=may_deal)
         fill = self._start(request, held, None, is_forwarded=is_forwarded, part=part, on_interim=on_interim)
-        return self._found(request, fill, await fill.wait_outcome(), forward, is_collapsed=False)
+        return self._found(request, fill, await fill.wait_outcome(), forward, is_collapsed=False, may_deal=may_deal)
 
-    def _found(self, request: Request, fill: Fill, outcome: Outcome, forward: str, *, is_collapsed: bool) -> Found:
+    async def _swarm(
+        self, request: Request, entry: Entry, gaps: list[tuple[int, int]], *, is_forwarded: bool, may_deal: bool
+    ) -> Found | None:
+        """The gaps of a large partial body come in pieces. Who deals is the file's owner; where this node has no deal, it asks for one."""
+        swarm = self._swarms.of(entry.body)
+        is_owners = is_forwarded or not self._owners(request.key)
+        if swarm is None and not is_owners:
+            part = _part_of(single_range(request))
+            return await self._fill(request, None, "partial", is_forwarded=is_forwarded, part=part)
+        swarm = self._swarms.begin(entry, request, swarm.deal if swarm is not None and not is_owners else None)
+        if swarm is None:
+            return None
+        if not may_deal:
+            self._counters.add("misses_count")
+            swarm.want(gaps)
+        return Found(entry, "peer", "partial")
+
+    def _found(
+        self, request: Request, fill: Fill, outcome: Outcome, forward: str, *, is_collapsed: bool, may_deal: bool = False
+    ) -> Found:
         entry = outcome.entry
         if entry is None:
             fill.release()
@@ -267,6 +308,9 @@ class Cache:
         self._note_search_rule(entry)
         if entry.stored is not None and entry.stored.selecting:
             self._varying[request.key] = tuple((name, b"") for name, _ in entry.stored.selecting)
+        swarm = self._swarms.of(entry.body)
+        if swarm is not None and not may_deal:
+            swarm.want(missing_spans(request, entry))
         return Found(
             entry,
             outcome.source,
@@ -276,7 +320,7 @@ class Cache:
             is_stale=outcome.is_stale,
             detail=outcome.detail,
             fill=fill,
-            span=fill.span if missing_spans(request, entry) else None,
+            span=fill.span if swarm is None and missing_spans(request, entry) else None,
             member=outcome.member,
         )
 
@@ -299,9 +343,15 @@ class Cache:
     ) -> Fill:
         suppliers = self._suppliers(request.key, is_forwarded=is_forwarded, wants_fresh=is_wanted, on_interim=on_interim)
         is_hot = len(suppliers) > 1
+        may_deal = request.method == "GET" and flight is not None and base is None and not is_wanted
         return self._dock.start(
-            request, held, suppliers, flight=flight, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base
+            request, held, suppliers, flight=flight, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base, may_deal=may_deal
         )
+
+    def load_piece(self, request: Request, part: Part, hint: str | None) -> Fill:
+        """A piece for a swarm, from the upstream; from the peer at `hint` first, where it has it already."""
+        ask_hint = [] if hint is None else [self._asking_peer(hint, False, None)]
+        return self._dock.start(request, None, [*ask_hint, self._asking_upstream(None)], flight=None, is_wanted=True, part=part)
 
     def _flight(self, request: Request, *, is_forwarded: bool, part: Part | None = None) -> object | None:
         """By what others join: the key, and the request's values of the fields that this key is known to vary by. A forwarded request
@@ -329,7 +379,7 @@ class Cache:
         return [*(self._asking_peer(url, wants_fresh, on_interim) for url in urls), self._asking_upstream(on_interim)]
 
     def _asking_upstream(self, on_interim: Inform | None) -> Ask:
-        async def ask(request: Request, held: Entry | None, part: Part | None) -> Supply:
+        async def ask(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
             if self._upstream is None:
                 raise UpstreamError("the upstream is not known yet: this node has not reached its manager")
             return await self._upstream.ask(request, held, part, on_interim=on_interim)
@@ -337,10 +387,13 @@ class Cache:
         return ask
 
     def _asking_peer(self, url: str, wants_fresh: bool, on_interim: Inform | None) -> Ask:
-        async def ask(request: Request, held: Entry | None, part: Part | None) -> Supply:
+        async def ask(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
             assert self._peers is not None
+            asker = (self._swarms.me() or "") if may_deal else None
             try:
-                return await self._peers.ask(url, request, held, part, wants_fresh=wants_fresh, on_interim=on_interim)
+                return await self._peers.ask(
+                    url, request, held, part, wants_fresh=wants_fresh, on_interim=on_interim, asker=asker
+                )
             except PeerError as error:
                 self._aside[url] = str(error)
                 raise

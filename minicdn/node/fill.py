@@ -22,8 +22,8 @@ from minicdn.store.entry import Entry
 
 LITTLE_LEFT_BYTES = 8 * 1024 * 1024
 
-Ask = Callable[[Request, Entry | None, Part | None], Coroutine[Any, Any, Supply]]
-"""A supplier, bound to whom it asks."""
+Ask = Callable[[Request, Entry | None, Part | None, bool], Coroutine[Any, Any, Supply]]
+"""A supplier, bound to whom it asks. The flag: a deal will do for an answer."""
 
 
 @dataclass(slots=True)
@@ -56,13 +56,16 @@ class Fill:
         is_hot: bool,
         part: Part | None = None,
         base: Entry | None = None,
+        may_deal: bool = False,
     ) -> None:
-        """held: what is stored, for validation. part: only this much is asked for. base: the partial entry that it completes."""
+        """held: what is stored, for validation. part: only this much is asked for. base: the partial entry that it completes. may_deal: a
+        large body may come in pieces, by a swarm."""
         self.request = request
         self.held = held
         self.suppliers = suppliers
         self.part = part
         self.base = base
+        self.may_deal = may_deal
         self.span: tuple[int, int] | None = None
         self.is_wanted = is_wanted
         self.is_hot = is_hot

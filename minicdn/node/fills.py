@@ -23,6 +23,7 @@ from minicdn.core.digests import Verifier
 from minicdn.core.freshness import Policy, apply_head, fits, freshen
 from minicdn.core.message import Request
 from minicdn.core.partial import may_combine
+from minicdn.core.pieces import piece_bytes
 from minicdn.core.purging import Purge
 from minicdn.core.vary import is_same_variant
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
@@ -30,6 +31,7 @@ from minicdn.node.clock import Clock
 from minicdn.node.fill import Ask, Fill, Outcome
 from minicdn.node.reading import close, skip
 from minicdn.node.suppliers import Kind, Part, Supply, is_early_news
+from minicdn.node.swarms import Swarms
 from minicdn.node.told import Echoes, Told
 from minicdn.node.wanted import range_value
 from minicdn.store.body import Body
@@ -49,6 +51,7 @@ class Dock:
         self._fills: set[Fill] = set()
         self._filling: dict[Body, list[Fill]] = {}
         self._echoes = Echoes(clock.monotonic)
+        self.swarms: Swarms | None = None
         self.on_replaced: Callable[[str], None] = lambda key: None
         """Called for a key whose body was replaced before the old one's time."""
 
@@ -76,9 +79,10 @@ class Dock:
         is_hot: bool = False,
         part: Part | None = None,
         base: Entry | None = None,
+        may_deal: bool = False,
     ) -> Fill:
         """flight: what others may join it by; None: nobody may. The rest as Fill has it."""
-        fill = Fill(request, held, suppliers, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base)
+        fill = Fill(request, held, suppliers, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base, may_deal=may_deal)
         fill.told = Told(self._echoes.audible())
         self._fills.add(fill)
         if flight is not None:
@@ -109,6 +113,8 @@ class Dock:
         """Called when somebody stopped reading."""
         for fill in list(self._filling.get(body, ())):
             fill.look_whether_wanted()
+        if self.swarms is not None:
+            self.swarms.reader_left(body)
 
     def _ended(self, fill: Fill) -> None:
         """However a fill ends, nobody is left waiting for it."""
@@ -146,6 +152,14 @@ class Dock:
                 await close(supply)
                 fill.held = None  # that 304 helps nobody: ask without a condition
                 supply = await self._ask(fill, fill.part)
+            if self.swarms is not None and self.swarms.is_for(fill, supply):
+                if self._deal(fill, supply, self.swarms):
+                    await self._stream_first(fill, supply)
+                    return
+                fill.may_deal = False  # no room to keep it: then it is passed on as it comes
+                if supply.deal is not None:
+                    await close(supply)
+                    supply = await self._ask(fill, fill.part)
             body = self._receive(fill, supply)
             supply = await self._stream(fill, supply, body)
             self._complete(fill, body)
@@ -169,7 +183,7 @@ class Dock:
         while True:
             ask = fill.suppliers[0]
             try:
-                return await ask(fill.request, fill.held if part is None else None, part)
+                return await ask(fill.request, fill.held if part is None else None, part, fill.may_deal and part is fill.part)
             except PeerError:
                 if len(fill.suppliers) == 1:
                     raise
@@ -219,9 +233,7 @@ class Dock:
         is_get = fill.request.method == "GET"
         if not is_get:
             self._apply_head(fill, supply)
-        if supply.stored is not None:
-            fill.is_gone = fill.told.is_gone(fill.request.key, supply.stored)
-            supply.stored = fill.told.settle(fill.request.key, supply.stored, supply.source, self._clock.wall())
+        self._settle(fill, supply)
         is_part = supply.end is not None and supply.kind is Kind.FOUND
         entry = self._part_entry(fill, supply) if is_part and not fill.is_gone else None
         if entry is None:
@@ -229,6 +241,16 @@ class Dock:
         fill.entry = entry
         self._filling.setdefault(entry.body, []).append(fill)
         is_private = is_get and not (entry.stored is not None and entry.body.is_kept)
+        self._publish(fill, supply, entry, is_private=is_private)
+        return entry.body
+
+    def _settle(self, fill: Fill, supply: Supply) -> None:
+        """What was purged meanwhile is out of date already."""
+        if supply.stored is not None:
+            fill.is_gone = fill.told.is_gone(fill.request.key, supply.stored)
+            supply.stored = fill.told.settle(fill.request.key, supply.stored, supply.source, self._clock.wall())
+
+    def _publish(self, fill: Fill, supply: Supply, entry: Entry, *, is_private: bool = False) -> None:
         fill.outcome.set_result(
             Outcome(
                 entry,
@@ -240,7 +262,44 @@ class Dock:
                 member=supply.member,
             )
         )
-        return entry.body
+
+    def _deal(self, fill: Fill, supply: Supply, swarms: Swarms) -> bool:
+        """The head is there: publish it, with a body that a swarm will fill, as far as anybody wants it. False where it can't be kept."""
+        self._settle(fill, supply)
+        entry = None if fill.is_gone else self._partial_entry(fill, supply)
+        if entry is None:
+            return False
+        swarm = swarms.begin(entry, fill.request, supply.deal)
+        if swarm is None:
+            self._shelf.remove(entry)
+            return False
+        fill.entry = entry
+        if supply.deal is None:
+            fill.is_wanted = True
+            first_end = (supply.offset // piece_bytes(supply.length or 0) + 1) * piece_bytes(supply.length or 0)
+            fill.span = (supply.offset, min(first_end, supply.end or supply.length or 0))
+            entry.body.expect(*fill.span)
+            swarm.seed.arriving.update(swarm.seed.pieces.within(*fill.span))
+            self._filling.setdefault(entry.body, []).append(fill)
+        self._publish(fill, supply, entry)
+        return True
+
+    async def _stream_first(self, fill: Fill, supply: Supply) -> None:
+        """Of an answer that was to bring all, the first piece; the rest comes from its owners."""
+        if fill.span is None:
+            return
+        assert fill.entry is not None
+        body, (position, end) = fill.entry.body, fill.span
+        assert self.swarms is not None
+        # The rest of the answer is left unread: what is under way of it is lost, less than asking again would cost.
+        async for chunk in supply.chunks:
+            await self._write(fill, body, position, chunk[: end - position])
+            position += len(chunk)
+            if position >= end:
+                break
+        if position < end:
+            raise UpstreamError("the body ended early")
+        self._complete(fill, body)
 
     def _whole_entry(self, fill: Fill, supply: Supply) -> Entry:
         """A new entry for a whole body; or, where a part may not or can't be kept, for the part alone, to be passed on."""
@@ -256,7 +315,14 @@ class Dock:
 
     def _part_entry(self, fill: Fill, supply: Supply) -> Entry | None:
         """The partial entry that a part belongs to: one on the shelf with the same body, else a new one. None where there can be none."""
-        assert supply.end is not None and supply.length is not None
+        assert supply.end is not None
+        entry = self._partial_entry(fill, supply)
+        if entry is not None:
+            fill.span = (supply.offset, supply.end)
+            entry.body.expect(*fill.span)
+        return entry
+
+    def _partial_entry(self, fill: Fill, supply: Supply) -> Entry | None:
         entry = next((entry for entry in self._shelf.find(fill.request.key) if entry.body.is_partial and _is_of(supply, entry)), None)
         if entry is None:
             if fill.base is not None:
@@ -266,8 +332,6 @@ class Dock:
             if not body.is_kept or not self._shelf.begin_partial(entry):
                 self._shelf.drop(body)
                 return None
-        fill.span = (supply.offset, supply.end)
-        entry.body.expect(*fill.span)
         return entry
 
     def _apply_head(self, fill: Fill, supply: Supply) -> None:

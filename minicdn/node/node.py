@@ -18,6 +18,7 @@ from minicdn.core.message import Fields, Head, Request
 from minicdn.core.purging import Purge
 from minicdn.core.roster import PeerList
 from minicdn.core.uplink import UplinkMeter
+from minicdn.core.via import add_via
 from minicdn.node.cache import Cache
 from minicdn.node.clock import Clock
 from minicdn.node.explaining import explain
@@ -26,9 +27,13 @@ from minicdn.node.forbidden import ForbiddenUpstream
 from minicdn.node.leash import Leash
 from minicdn.node.limits import Limits
 from minicdn.node.marks import MarkKeeper
+from minicdn.node.mending import Mender
 from minicdn.node.patience import PatientUpstream
 from minicdn.node.purger import Purger
+from minicdn.node.seeding import Seeding
 from minicdn.node.suppliers import PeerSupplier, UpstreamSupplier
+from minicdn.node.swarm import SwarmParts
+from minicdn.node.swarms import Swarms
 from minicdn.settings import Settings
 from minicdn.store.shelf import Shelf
 from minicdn.store.statefile import StateFile
@@ -59,6 +64,7 @@ class Node:
         self.id = node_id
         self.settings = settings
         self._ignored_query = frozenset(settings.ignored_query)
+        self._urls: frozenset[str] = frozenset()
         self.clock = clock or Clock()
         self._rng = rng or random.Random()
         self._say = say or (lambda text: None)
@@ -94,6 +100,7 @@ class Node:
             node_id=node_id,
             aside_seconds=settings.peer_aside_seconds,
         )
+        self.mender = Mender(self.shelf, self.cache.load_piece)
         self.cache.policy = policy_of(settings)
         self.cache.may_ask_upstream = settings.may_ask_upstream
         self._upstream_door = HttpDoor(
@@ -116,8 +123,30 @@ class Node:
             wall=self.clock.wall,
             mark=self._mark,
         )
+        self.seeding = Seeding(self.cache.load_piece, self.cache.stored_for)
+        self.swarms = self._swarms(PeerClient(self._peer_door))
+        self.cache.swarm_with(self.swarms)
         self._share_upstream()
         self.set_upstream(upstream)
+
+    def _swarms(self, client: PeerClient) -> Swarms:
+        parts = SwarmParts(
+            shelf=self.shelf,
+            client=client,
+            clock=self.clock,
+            counters=self.counters,
+            rng=self._rng,
+            may_use_upstream=self.take_lease,
+            limits=self.limits,
+            via=lambda fields: add_via(fields, f"minicdn-{self.id}"),
+        )
+        return Swarms(
+            parts,
+            self.seeding,
+            node_id=self.id,
+            peer_list=lambda: self.peers,
+            small_bytes=lambda: self.settings.small_bytes,
+        )
 
     @property
     def ignored_query(self) -> frozenset[str]:
@@ -155,6 +184,10 @@ class Node:
         gone = self._leash.urls() - {member.url for member in peer_list.members}
         if gone:
             self._leash.let_go(gone)
+        left = self._urls - {member.url for member in peer_list.members}
+        self._urls = frozenset(member.url for member in peer_list.members)
+        if left:
+            self.swarms.peers_gone(set(left))
 
     def adopt(self, settings: Settings) -> None:
         """Settings that changed while the node runs: the upstream, what counts as small, the caching rules."""
@@ -238,6 +271,7 @@ class Node:
 
     async def stop(self) -> None:
         """Abandon what is being filled, close files and connections."""
+        await self.swarms.stop()
         await self._dock.stop()
         await self._marks.close()
         await self.purger.stop()

@@ -17,6 +17,7 @@ from minicdn.core.freshness import NotStored, Policy, Stored, from_wire, is_fres
 from minicdn.core.headers import end_to_end, first, has_any, without
 from minicdn.core.message import Fields, Head, Inform, Request
 from minicdn.core.partial import part_fields, span_of, whole_head
+from minicdn.core.pieces import Dealer
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.vary import is_same_variant
 from minicdn.core.via import add_via
@@ -63,6 +64,16 @@ class Supply:
     status: int = 0
     member: bytes | None = None
     is_stale: bool = False
+    deal: Deal | None = None
+    """How the bytes are to be come by, where none of them follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """Among whom a file's pieces are dealt, as its owner says. hint: a peer that has all of it already, or gets it in order."""
+
+    dealers: tuple[Dealer, ...]
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +124,10 @@ def passed_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
 def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
     """The same as a fill carries them: for the whole body, and without conditions."""
     return without(strip_conditionals(passed_fields(fields)), NOT_FILLED_WITH)
+
+
+def _deal(answer: FetchAnswer) -> Deal | None:
+    return Deal(tuple(Dealer(url, weight) for url, weight in answer.deal), answer.hint) if answer.deal else None
 
 
 def _part_head(head: Head, answer: FetchAnswer) -> Head | None:
@@ -257,8 +272,9 @@ class PeerSupplier:
         *,
         wants_fresh: bool = False,
         on_interim: Inform | None = None,
+        asker: str | None = None,
     ) -> Supply:
-        """Raises PeerError where the peer can't be talked to (or is busy); UpstreamError and ClientError where it says so itself."""
+        """asker: this node's URL, where it would take a deal for an answer. Raises PeerError where the peer can't be talked to (or is busy); UpstreamError and ClientError where it says so itself."""
         message = FetchRequest(
             method=request.method,
             key=request.key,
@@ -269,6 +285,7 @@ class PeerSupplier:
             range=part.range if part is not None else _range_of_partial(request, held),
             validator=part.validator if part is not None else None,
             mark=self._mark(),
+            asker=asker,
         )
         self._counters.add("peer_requests_count")
         try:
@@ -308,6 +325,7 @@ class PeerSupplier:
             status=answer.upstream_status,
             member=answer.member,
             is_stale=answer.is_stale,
+            deal=_deal(answer),
         )
 
     def _received(self, url: str, answer: FetchAnswer) -> Stored | None:

@@ -8,6 +8,7 @@ from typing import Any
 from minicdn.errors import ClientError
 from minicdn.web.content import Content, parse_request
 from minicdn.web.control import control_app
+from minicdn.web.pieces import PiecesDoor
 from minicdn.web.protocol import target_of
 from minicdn.web.purge import PurgeDoor
 from minicdn.web.rpc import PeerDoor
@@ -23,15 +24,16 @@ def build_app(role: Any, rng: random.Random | None = None) -> Any:
         is_busy = role.is_draining or role.node.purger.is_sweeping
         return not is_busy and (choose is None or not role.node.peers.members)
 
-    content, peers, control, purges = Content(role.node, serves_itself), PeerDoor(role.node), control_app(role), PurgeDoor(role)
     dice = rng or random.Random()
+    content, peers, control, purges = Content(role.node, serves_itself), PeerDoor(role.node), control_app(role), PurgeDoor(role)
+    pieces = PiecesDoor(role.node, dice)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         path = scope["raw_path"]
         if path.startswith(b"/_"):
-            await (peers if path == b"/_rpc/get" else control)(scope, receive, send)
+            await (peers if path == b"/_rpc/get" else pieces if path == b"/_rpc/pieces" else control)(scope, receive, send)
             return
         if scope["method"] == "PURGE":
             await purges(scope, receive, send)

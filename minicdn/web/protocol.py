@@ -55,6 +55,15 @@ class Connection:
             return
         self._transport.write(response_head(status, fields))
 
+    def bound_unsent(self, option: int, bytes_max: int) -> None:
+        """At most so many bytes wait in the kernel to be sent for the first time (the socket option of that number)."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, option, bytes_max)
+            except OSError:
+                pass  # a system without it: the uplink is then measured less well, that is all
+
     def cut(self) -> None:
         """The body broke off. A length or chunks tell the client, once what was sent has left; where the end of the connection would
         look like the end of the body, the connection is reset."""

@@ -54,7 +54,12 @@ class PeerDoor:
                 raise ClientError(508, "this request has been here before: the upstream leads back to this node")
             mark = Mark.parse(fetch.mark)
             found = await self._node.cache.find(
-                request, is_forwarded=True, wants_fresh=fetch.wants_fresh, mark=mark, on_interim=self._informing(scope)
+                request,
+                is_forwarded=True,
+                wants_fresh=fetch.wants_fresh,
+                mark=mark,
+                on_interim=self._informing(scope),
+                may_deal=fetch.asker is not None,
             )
         except MinicdnError as error:
             await self._send_head(send, _no(error), 0)
@@ -74,8 +79,10 @@ class PeerDoor:
 
     async def _send_found(self, scope: Scope, send: Send, fetch: FetchRequest, request: Request, found: Found) -> None:
         answer = self._describe(fetch, request, found)
+        if fetch.asker is not None and answer.kind == "found":
+            answer = await self._deal(fetch, request, found, answer)
         body = found.entry.body
-        if fetch.method == "HEAD" or answer.kind == "unchanged":
+        if fetch.method == "HEAD" or answer.kind == "unchanged" or answer.deal:
             found.release()
             await self._send_head(send, answer, 0)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -92,6 +99,15 @@ class PeerDoor:
             scope["minicdn.connection"].cut()
         finally:
             reader.close()
+
+    async def _deal(self, fetch: FetchRequest, request: Request, found: Found, answer: FetchAnswer) -> FetchAnswer:
+        """A large file is fetched in pieces by who asks for it; where it can't be, it must begin to come here after all."""
+        deal = self._node.swarms.deal_for(found.entry, request, fetch.asker or "")
+        if deal is not None:
+            pairs = tuple((dealer.url, dealer.weight) for dealer in deal.dealers)
+            return replace(answer, deal=pairs, hint=deal.hint, offset=0, end=None)
+        self._node.swarms.bring(found.entry, request)
+        return answer
 
     async def _send_chunk(self, send: Send, chunk: bytes) -> None:
         for part in self._node.limits.up.parts(chunk):

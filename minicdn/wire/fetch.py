@@ -25,6 +25,7 @@ from minicdn.wire.codec import Taker
 KINDS = ("found", "answered", "unchanged", "pass", "busy", "failed", "refused")
 FIELDS_MAX = 256
 KEY_LENGTH_MAX = 16 * 1024
+DEALERS_MAX = 16 * 1024
 
 
 def fields_to_wire(fields: Fields) -> list[list[bytes]]:
@@ -47,7 +48,8 @@ class FetchRequest:
 
     held: the entity tag (or date) of the copy that the asker has, for `unchanged`. range: the value of a Range field with one span,
     for a part only. validator: the part of this strong validator's body, or else all of another one. target: what the upstream is
-    asked for, where that is more than the key. mark: of the last purge that the asker has heard of (core/journal.py).
+    asked for, where that is more than the key. mark: of the last purge that the asker has heard of (core/journal.py). asker: the URL of
+    one who would take a deal for an answer, and fetch the pieces by itself; None: bytes are wanted. (Empty: it has no URL.)
     """
 
     method: str
@@ -59,6 +61,7 @@ class FetchRequest:
     target: str | None = None
     wants_fresh: bool = False
     mark: str = ""
+    asker: str | None = None
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -71,6 +74,7 @@ class FetchRequest:
             "target": self.target,
             "wants_fresh": self.wants_fresh,
             "mark": self.mark,
+            "asker": self.asker,
         }
 
     @classmethod
@@ -89,6 +93,7 @@ class FetchRequest:
             wants_fresh=take.flag("wants_fresh", default=False),
             target=_target(take.text("target", length_max=KEY_LENGTH_MAX, default=None)),
             mark=take.text("mark", length_max=64, default=""),
+            asker=take.text("asker", length_max=512, default=None),
         )
 
 
@@ -102,7 +107,8 @@ def _target(text: str | None) -> str | None:
 class FetchAnswer:
     """stored: facts as Stored.to_wire gives them, with `age_seconds` as of now. length: of the whole body, None when not known.
     offset, end: where the bytes that follow begin and end (end None: at the end of the body). source: where the owner had them from.
-    detail: for people."""
+    detail: for people. deal: instead of bytes, the peers among whom the file's pieces are dealt, with their weights; hint: one of them that
+    has all of it, or gets it in order."""
 
     kind: str
     status: int = 0
@@ -119,6 +125,8 @@ class FetchAnswer:
     is_stale: bool = False
     timed_out: bool = False
     retry_after_seconds: float | None = None
+    deal: tuple[tuple[str, float], ...] = ()
+    hint: str | None = None
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -137,6 +145,8 @@ class FetchAnswer:
             "is_stale": self.is_stale,
             "timed_out": self.timed_out,
             "retry_after_seconds": self.retry_after_seconds,
+            "deal": [list(pair) for pair in self.deal],
+            "hint": self.hint,
         }
 
     @classmethod
@@ -161,4 +171,13 @@ class FetchAnswer:
             is_stale=take.flag("is_stale", default=False),
             timed_out=take.flag("timed_out"),
             retry_after_seconds=take.number("retry_after_seconds", default=None),
+            deal=tuple(_dealer(item) for item in take.items("deal", count_max=DEALERS_MAX, default=())),
+            hint=take.text("hint", length_max=512, default=None),
         )
+
+
+def _dealer(item: Any) -> tuple[str, float]:
+    if not isinstance(item, list) or len(item) != 2:
+        raise ClientError(400, "a dealer is not a pair of URL and weight")
+    take = Taker({"url": item[0], "weight": item[1]})
+    return take.text("url", length_max=512), take.number("weight", high=1e6)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
 from minicdn.core.message import Inform
+from minicdn.core.pieces import Pieces
 from minicdn.errors import ClientError, PeerError
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
 from minicdn.wire.fetch import FetchAnswer, FetchRequest

@@ -1,0 +1,177 @@
+"""What this node does for others' swarms: it loads the pieces it owns, two at a time and in file order, and remembers who took which.
+
+A load is a fill of that part (fills.py), so the bytes lie in the same partial body that this node's own clients read, and are passed on while
+they arrive. Loading two at a time keeps the upstream busy while a question travels; more would make each of them slower for all who wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from cachetools import LRUCache
+
+from minicdn.core.conditional import strong_validator
+from minicdn.core.message import Request
+from minicdn.core.pieces import Pieces
+from minicdn.core.tracker import Tracker
+from minicdn.errors import MinicdnError, UpstreamError
+from minicdn.node.fill import Fill
+from minicdn.node.suppliers import Part
+from minicdn.node.wanted import range_value
+from minicdn.store.entry import Entry
+
+LOADS_MAX = 2
+SEEDS_MAX = 1024
+
+
+class Changed(MinicdnError):
+    """The upstream has another version of the file by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileId:
+    """Which file: its key, and the strong validator and length of the version."""
+
+    key: str
+    validator: bytes
+    length: int
+
+
+Load = Callable[[Request, Part, str | None], Fill]
+"""Starts a fill of a part. The text: the peer to be asked before the upstream."""
+Find = Callable[[str], list[Entry]]
+
+
+class Seed:
+    """One file, as this node serves its pieces."""
+
+    def __init__(self, file: FileId, request: Request, pieces: Pieces, load: Load, find: Find) -> None:
+        """request: as the upstream is to be asked, by whoever asked first."""
+        self.file = file
+        self.request = request
+        self.pieces = pieces
+        self.tracker = Tracker()
+        self.arriving: set[int] = set()
+        """Pieces that come from their owner or the upstream just now: good enough to be passed on."""
+        self._load = load
+        self._find = find
+        self._loading: dict[int, asyncio.Future[Entry]] = {}
+        self._queue: list[tuple[int, str | None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def entry(self) -> Entry | None:
+        """Where its bytes are, if any are here."""
+        for entry in self._find(self.file.key):
+            if entry.stored is not None and entry.body.length == self.file.length and strong_validator(entry.head) == self.file.validator:
+                return entry
+        return None
+
+    def has(self, entry: Entry, index: int) -> bool:
+        return entry.body.have.covers(*self.pieces.span(index))
+
+    def have_mask(self) -> int:
+        """One bit for each piece that is here whole."""
+        entry, mask = self.entry(), 0
+        for start, end in entry.body.have if entry is not None else ():
+            within = self.pieces.within(start, end)
+            mask |= ((1 << len(within)) - 1) << within.start if len(within) else 0
+        return mask
+
+    async def load(self, index: int, hint: str | None = None) -> Entry:
+        """Returns when the piece is on its way into the entry's body, or there. Raises Changed or UpstreamError."""
+        entry = self.entry()
+        future = self._loading.get(index)
+        if entry is not None and (self.has(entry, index) or (future is None and index in self.arriving)):
+            return entry
+        if future is None:
+            future = self._loading[index] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+            heappush(self._queue, (index, hint))
+            self._pump()
+        try:
+            return await asyncio.shield(future)
+        except Changed as error:
+            raise Changed(str(error)) from None
+        except UpstreamError as error:
+            raise UpstreamError(str(error), timed_out=error.timed_out) from None
+
+    async def load_whole(self, index: int, hint: str | None = None) -> Entry:
+        """Returns when all of the piece is there. Raises as load(), or BrokenBody."""
+        entry = await self.load(index, hint)
+        start, end = self.pieces.span(index)
+        position = start
+        while position < end:
+            position = await entry.body.wait_reach(end - 1 if position > start else start)
+        return entry
+
+    def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._tasks)
+
+    def _pump(self) -> None:
+        while self._queue and len(self._tasks) < LOADS_MAX:
+            index, hint = heappop(self._queue)
+            task = asyncio.get_running_loop().create_task(self._run(index, hint), name=f"piece {index} of {self.file.key}")
+            self._tasks.add(task)
+            task.add_done_callback(self._loaded)
+
+    def _loaded(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._pump()
+
+    async def _run(self, index: int, hint: str | None) -> None:
+        future = self._loading[index]
+        fill = self._load(self.request, Part(range_value(*self.pieces.span(index), self.file.length), self.file.validator), hint)
+        try:
+            outcome = await fill.wait_outcome()
+            entry = outcome.entry
+            if entry is None:
+                raise outcome.error or UpstreamError("nothing came")
+            if entry.body.length != self.file.length or strong_validator(entry.head) != self.file.validator or fill.span is None:
+                assert fill.task is not None
+                fill.task.cancel()
+                raise Changed("the upstream has another version of the file, or sends no parts of it")
+            self.arriving.add(index)
+            future.set_result(entry)
+            fill.release()
+            assert fill.task is not None
+            await asyncio.wait((fill.task,))
+        except MinicdnError as error:
+            future.set_exception(error if isinstance(error, Changed | UpstreamError) else UpstreamError(str(error)))
+        finally:
+            if not future.done():
+                future.cancel()
+            self.arriving.discard(index)
+            del self._loading[index]
+
+
+class Seeding:
+    """All files that this node serves pieces of: the SEEDS_MAX used last."""
+
+    def __init__(self, load: Load, find: Find) -> None:
+        self._load = load
+        self._find = find
+        self._seeds: LRUCache[FileId, Seed] = LRUCache(SEEDS_MAX)
+
+    def seed(self, file: FileId, request: Request, pieces: Pieces) -> Seed:
+        """The one of this file; made where there is none."""
+        seed = self._seeds.get(file)
+        if seed is None:
+            seed = self._seeds[file] = Seed(file, request, pieces, self._load, self._find)
+        return seed
+
+    def peers_gone(self, urls: set[str]) -> None:
+        for seed in self._seeds.values():
+            for url in urls:
+                seed.tracker.forget(url)
+
+    def stop(self) -> None:
+        for seed in self._seeds.values():
+            seed.stop()

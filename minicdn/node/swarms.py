@@ -1,0 +1,168 @@
+"""All swarms of a node: which bodies are worth one, among whom their pieces are dealt, and who works on them now.
+
+The owner of a file deals: its answer to who asks for the file names the members and their weights, so that all who fetch it at the same time
+reckon with the same owners, whatever lists they hold. A deal stays as it is while the file is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+
+from minicdn.core.conditional import strong_validator
+from minicdn.core.headers import first
+from minicdn.core.message import Head, Request
+from minicdn.core.pieces import Dealer, Pieces, piece_bytes
+from minicdn.core.roster import PeerList
+from minicdn.node.fill import Fill
+from minicdn.node.seeding import FileId, Seeding
+from minicdn.node.suppliers import Deal, Kind, Supply
+from minicdn.node.swarm import Swarm, SwarmParts
+from minicdn.node.wanted import missing_spans
+from minicdn.store.body import Body
+from minicdn.store.entry import Entry
+
+SWARMS_MAX = 1024
+DEAL_SECONDS = 60.0
+"""A deal that nobody asked for in so long is made anew."""
+ASKERS_MAX = 64
+
+
+@dataclass(slots=True)
+class _Dealt:
+    deal: Deal
+    used_at: float
+
+
+class Swarms:
+    """small_bytes: bodies up to this size lie in memory, and are no swarm's affair."""
+
+    def __init__(
+        self,
+        parts: SwarmParts,
+        seeding: Seeding,
+        *,
+        node_id: str,
+        peer_list: Callable[[], PeerList],
+        small_bytes: Callable[[], int],
+    ) -> None:
+        self._parts = parts
+        self._seeding = seeding
+        self._node_id = node_id
+        self._peer_list = peer_list
+        self._small_bytes = small_bytes
+        self._swarms: LRUCache[Body, Swarm] = LRUCache(SWARMS_MAX)
+        self._deals: LRUCache[FileId, _Dealt] = LRUCache(SWARMS_MAX)
+        self._askers: LRUCache[FileId, dict[str, float]] = LRUCache(SWARMS_MAX)
+
+    @property
+    def working_count(self) -> int:
+        return sum(swarm.is_working for swarm in self._swarms.values())
+
+    def of(self, body: Body) -> Swarm | None:
+        return self._swarms.get(body)
+
+    def me(self) -> str | None:
+        """This node's URL as the others know it."""
+        return next((member.url for member in self._peer_list().members if member.id == self._node_id), None)
+
+    # What is worth a swarm
+
+    def is_for(self, fill: Fill, supply: Supply) -> bool:
+        """Whether what a fill is being sent should come in pieces."""
+        if not fill.may_deal or supply.kind is not Kind.FOUND or supply.stored is None or supply.length is None:
+            return False
+        end = supply.length if supply.end is None else supply.end
+        if supply.deal is None and not (self._has_parts(supply.head) or supply.end is not None):
+            return False
+        is_worth = self._is_worth(supply.head, supply.length, end - supply.offset)
+        return is_worth and (supply.deal is not None or len(self._dealers()) > 1)
+
+    def is_worth_completing(self, entry: Entry, gaps: list[tuple[int, int]]) -> bool:
+        """Whether what is missing of a partial body should come in pieces."""
+        missing = sum(end - start for start, end in gaps)
+        has_pieces = entry.body.length is not None and entry.body.pieces is not None
+        return has_pieces and len(self._dealers()) > 1 and self._is_worth(entry.head, entry.body.length or 0, missing)
+
+    def _is_worth(self, head: Head, length: int, wanted: int) -> bool:
+        is_large = length > self._small_bytes() and wanted > piece_bytes(length)
+        return is_large and head.status == 200 and strong_validator(head) is not None
+
+    def _has_parts(self, head: Head) -> bool:
+        return (first(head.fields, b"accept-ranges") or b"").strip().lower() == b"bytes"
+
+    # Deals
+
+    def deal_for(self, entry: Entry, request: Request, asker: str) -> Deal | None:
+        """How a peer should come by a file that it asks this node, the owner, for; None: from here alone."""
+        length, validator = entry.body.length, strong_validator(entry.head)
+        if length is None or validator is None or entry.stored is None or not self._is_worth(entry.head, length, length):
+            return None
+        file = FileId(request.key, validator, length)
+        if not entry.body.is_partial:
+            return self._deal(file, hint=self.me()) if self._is_crowd(file, asker) else None
+        return self._deal(file)
+
+    def _is_crowd(self, file: FileId, asker: str) -> bool:
+        """What is here whole, or comes in order only, goes to one asker straight from here, to several through each other."""
+        now = self._parts.clock.monotonic()
+        askers = self._askers.setdefault(file, {})
+        askers[asker] = now
+        for other in [other for other, at in askers.items() if now - at > DEAL_SECONDS or len(askers) > ASKERS_MAX]:
+            del askers[other]
+        return len(askers) > 1
+
+    def _deal(self, file: FileId, hint: str | None = None) -> Deal | None:
+        now, dealt = self._parts.clock.monotonic(), self._deals.get(file)
+        if dealt is None or now - dealt.used_at > DEAL_SECONDS or dealt.deal.hint != hint:
+            dealers = self._dealers()
+            if len(dealers) < 2:
+                return None
+            dealt = self._deals[file] = _Dealt(Deal(dealers, hint), now)
+        dealt.used_at = now
+        return dealt.deal
+
+    def _dealers(self) -> tuple[Dealer, ...]:
+        return tuple(Dealer(member.url, member.share) for member in self._peer_list().members if member.share > 0)
+
+    # Swarms
+
+    def begin(self, entry: Entry, request: Request, deal: Deal | None = None) -> Swarm | None:
+        """The swarm of this partial body, at rest until somebody wants something of it. deal: the owner's; None: this node deals."""
+        validator = strong_validator(entry.head)
+        assert validator is not None and entry.body.length is not None
+        file = FileId(request.key, validator, entry.body.length)
+        swarm = self._swarms.get(entry.body)
+        if swarm is not None and swarm.is_working:
+            return swarm
+        deal = deal or self._deal(file)
+        if deal is None:
+            return None
+        if swarm is None or swarm.deal != deal:
+            seed = self._seeding.seed(file, request, Pieces.of(entry.body.length))
+            swarm = self._swarms[entry.body] = Swarm(self._parts, entry, request, deal, seed, self.me())
+        return swarm
+
+    def bring(self, entry: Entry, request: Request) -> None:
+        """Somebody will read here what he could have fetched himself."""
+        gaps = missing_spans(request, entry)
+        swarm = self._swarms.get(entry.body) if gaps else None
+        if swarm is not None:
+            swarm.want(gaps)
+
+    def reader_left(self, body: Body) -> None:
+        swarm = self._swarms.get(body)
+        if swarm is not None:
+            swarm.look_whether_wanted()
+
+    def peers_gone(self, urls: set[str]) -> None:
+        self._seeding.peers_gone(urls)
+        for swarm in list(self._swarms.values()):
+            swarm.peers_gone(urls)
+
+    async def stop(self) -> None:
+        self._seeding.stop()
+        for swarm in list(self._swarms.values()):
+            await swarm.stop()

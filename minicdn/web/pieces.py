@@ -1,0 +1,191 @@
+"""The door for swarms: pieces of a large file for another peer, while they arrive; or word of who else has them.
+
+Bytes leave in steps of RELAY_BYTES, so that a piece that trickles in is not passed on in trickles to a dozen others. What the kernel may hold
+unsent is bounded, so that a send waits when the uplink is full, and the node knows how full it is (core/uplink.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from dataclasses import dataclass, field
+
+from minicdn.core.message import Request
+from minicdn.core.pieces import Pieces, piece_bytes
+from minicdn.core.tracker import retry_seconds, slots_for
+from minicdn.core.via import has_passed
+from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
+from minicdn.node.node import Node
+from minicdn.node.seeding import Changed, FileId, Seed
+from minicdn.store.entry import Entry
+from minicdn.web.protocol import Connection
+from minicdn.web.rpc import _read, _refuse
+from minicdn.web.watching import ClientGone, Receive, Scope, Send, watching
+from minicdn.wire.codec import decode, encode
+from minicdn.wire.pieces import PieceAnswer, PieceRequest, Referral
+
+RELAY_BYTES = 64 * 1024
+UNSENT_BYTES_MAX = 128 * 1024
+UPLOADS_MAX = 512
+"""Answers with bytes under way at once: beyond it everything is referred, or has to wait."""
+_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_INFO") else None)
+
+
+@dataclass(slots=True)
+class _Plan:
+    given: list[tuple[int, Entry | None]] = field(default_factory=list)
+    """With the entry where its bytes are or arrive; None: to be loaded first."""
+    referrals: list[Referral] = field(default_factory=list)
+
+
+class PiecesDoor:
+    def __init__(self, node: Node, rng: random.Random) -> None:
+        self._node = node
+        self._rng = rng
+        self._name = f"minicdn-{node.id}"
+        self._uploads_count = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if scope["method"] != "POST":
+                raise ClientError(405, "peers ask with POST")
+            asked = PieceRequest.from_wire(decode(await _read(receive)))
+            if asked.size != piece_bytes(asked.length):
+                raise ClientError(400, "files are not cut like that")
+        except ClientError as error:
+            await _refuse(send, error)
+            return
+        try:
+            async with watching(receive):
+                await self._answer(scope, send, asked)
+        except ClientGone:
+            pass
+
+    async def _answer(self, scope: Scope, send: Send, asked: PieceRequest) -> None:
+        node = self._node
+        request = Request("GET", (asked.target or asked.key).encode("ascii"), asked.key, asked.fields)
+        seed = node.seeding.seed(FileId(asked.key, asked.validator, asked.length), request, Pieces(asked.length, asked.size))
+        try:
+            if has_passed(asked.fields, self._name):
+                raise ClientError(508, "this request has been here before: the upstream leads back to this node")
+            if asked.is_digests:
+                await self._send_only(send, await self._digests(seed, asked))
+                return
+            plan = self._plan(seed, asked)
+            plan.given = [(index, entry or await seed.load(index, asked.hint)) for index, entry in plan.given]
+        except Changed as error:
+            await self._send_only(send, PieceAnswer("changed", detail=str(error)))
+        except ClientError as error:
+            await self._send_only(send, PieceAnswer("refused", detail=error.reason))
+        except MinicdnError as error:
+            await self._send_only(send, PieceAnswer("failed", detail=str(error)))
+        else:
+            await self._send_pieces(scope, send, seed, asked, plan)
+
+    def _plan(self, seed: Seed, asked: PieceRequest) -> _Plan:
+        """What is given now, and who is named for the rest. Nothing is awaited: slots are taken and counted at once."""
+        plan, entry, now = _Plan(), seed.entry(), self._node.clock.monotonic()
+        for index in asked.wanted:
+            is_here = entry is not None and (seed.has(entry, index) or index in seed.arriving)
+            if not is_here and not asked.is_owners:
+                plan.referrals.append(Referral(index, is_absent=True))
+                continue
+            holders = seed.tracker.refer(index, asked.asker, self._rng) if self._is_full(asked.size, now) else []
+            if holders:
+                digest = entry.body.digest_of(index) if entry is not None and asked.is_owners else None
+                plan.referrals.append(Referral(index, tuple(holders), digest))
+                continue
+            plan.given.append((index, entry if is_here else None))
+            if asked.asker:
+                seed.tracker.took(index, asked.asker)
+        return plan
+
+    def _is_full(self, size: int, now: float) -> bool:
+        uplink = self._node.uplink
+        return uplink.waiting_count >= slots_for(uplink.rate(now), size) or self._uploads_count >= UPLOADS_MAX
+
+    async def _digests(self, seed: Seed, asked: PieceRequest) -> PieceAnswer:
+        entry, found = seed.entry(), []
+        for index in asked.wanted if entry is not None else ():
+            digest = await entry.body.find_digest(index)
+            if digest is not None:
+                found.append((index, digest))
+        return PieceAnswer("pieces", digests=tuple(found), have_mask=seed.have_mask())
+
+    async def _send_only(self, send: Send, answer: PieceAnswer) -> None:
+        await self._send_head(send, answer, 0)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_pieces(self, scope: Scope, send: Send, seed: Seed, asked: PieceRequest, plan: _Plan) -> None:
+        uplink, now = self._node.uplink, self._node.clock.monotonic()
+        answer = PieceAnswer(
+            "pieces",
+            given=tuple(index for index, _ in plan.given),
+            referrals=tuple(plan.referrals),
+            have_mask=seed.have_mask(),
+            retry_after_seconds=retry_seconds(uplink.rate(now), asked.size, uplink.waiting_count) if plan.referrals else 0.0,
+        )
+        _bound_unsent(scope.get("minicdn.connection"))
+        length = sum(end - start + 32 for start, end in (seed.pieces.span(index) for index in answer.given))
+        self._uploads_count += 1
+        left = [index for index, _ in plan.given]
+        try:
+            await self._send_head(send, answer, length)
+            for index, entry in plan.given:
+                assert entry is not None
+                await self._send_piece(send, seed, index, entry)
+                left.remove(index)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except (BrokenBody, TimeoutError, UpstreamError):
+            scope["minicdn.connection"].cut()
+        finally:
+            self._uploads_count -= 1
+            for index in left:
+                seed.tracker.left(index, asked.asker)
+
+    async def _send_piece(self, send: Send, seed: Seed, index: int, entry: Entry) -> None:
+        start, end = seed.pieces.span(index)
+        body = entry.body
+        reader = self._node.cache.open(body, start, end)
+        try:
+            while reader.position < end:
+                await body.wait_reach(min(reader.position + RELAY_BYTES, end) - 1)
+                await self._send_chunk(send, await reader.next())
+        finally:
+            reader.close()
+        digest = await body.find_digest(index)
+        if digest is None:
+            raise BrokenBody("the piece turned out wrong")
+        await self._send_chunk(send, digest)
+
+    async def _send_chunk(self, send: Send, chunk: bytes) -> None:
+        for part in self._node.limits.up.parts(chunk):
+            await self._node.limits.wait_up(len(part))
+            await self._send_part(send, part)
+
+    async def _send_part(self, send: Send, chunk: bytes) -> None:
+        node = self._node
+        began, sent_bytes = node.uplink.sending(node.clock.monotonic()), 0
+        try:
+            async with asyncio.timeout(node.settings.client_stall_seconds):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            sent_bytes = len(chunk)
+        finally:
+            node.uplink.sent(began, sent_bytes, node.clock.monotonic())
+        node.counters.add("peer_sent_bytes", sent_bytes)
+
+    async def _send_head(self, send: Send, answer: PieceAnswer, length: int) -> None:
+        head = encode(answer.to_wire())
+        fields = [
+            (b"content-type", b"application/x-minicdn"),
+            (b"x-minicdn-head", str(len(head)).encode()),
+            (b"content-length", str(len(head) + length).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": head, "more_body": True})
+
+
+def _bound_unsent(connection: Connection | None) -> None:
+    if connection is not None and _NOTSENT_LOWAT is not None:
+        connection.bound_unsent(_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
