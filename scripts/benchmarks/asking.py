@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,19 +11,9 @@ from typing import Any
 
 from scripts.benchmarks.processes import Started
 
-_DIGEST = "import hashlib, sys; print(hashlib.file_digest(sys.stdin.buffer, 'sha256').hexdigest())"
-
 
 class RunFailed(Exception):
     """A run that did not come to its end, and why."""
-
-
-def curl_digest(script: str, *words: str) -> list[str]:
-    """A shell that runs curl (given words are $1, $2 …) and prints the sha256 of what it wrote.
-
-    Python's sha256 costs a sixth of what sha256sum costs, where the latter is built without the processor's own instructions.
-    """
-    return ["sh", "-c", f'python=$1 digest=$2; shift 2; {script} | "$python" -I -S -c "$digest"', "client", sys.executable, _DIGEST, *words]
 
 
 def ask(address: str, port: int, target: str, inside: AbstractContextManager | None = None) -> bytes | None:

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from minicdn.core.roster import owners
-from scripts.benchmarks.asking import RunFailed, ask, ask_json, curl_digest, wait_for
+from scripts.benchmarks.asking import RunFailed, ask, ask_json, wait_for
 from scripts.benchmarks.processes import Crew, Started
 from scripts.benchmarks.stage import clean_environment
-from scripts.benchmarks.upstream import make_file, nginx_command, read_log, summed
+from scripts.benchmarks.upstream import digest_of, make_file, nginx_command, read_log, summed
 
 HOST = "127.0.0.1"
 AIM = 500.0
@@ -76,10 +76,10 @@ class _Loopback:
         self._fetch(self._serving)
         receiving = self._start_peer("receiving", self._receiving, 2)
         sent, before, began_at = self._sent(), (serving.cpu_seconds(), receiving.cpu_seconds()), time.monotonic()
-        digest = self._fetch(self._receiving)
+        got = self._fetch(self._receiving)
         wall_seconds = time.monotonic() - began_at
         used = [now - then for now, then in zip((serving.cpu_seconds(), receiving.cpu_seconds()), before, strict=True)]
-        return Passed(file.size_bytes, wall_seconds, *used, self._sent() - sent, digest == file.sha256)
+        return Passed(file.size_bytes, wall_seconds, *used, self._sent() - sent, digest_of(got) == file.sha256)
 
     def _start(self, name: str, port: int, *words: str) -> Started:
         role = "manager" if name == "manager" else "peer"
@@ -94,13 +94,13 @@ class _Loopback:
         wait_for("the list of peers", lambda: all(_listed(node) == count for node in ports), nodes)
         return peer
 
-    def _fetch(self, port: int) -> str:
-        """The digest of the file as curl gets it there."""
-        name, url = f"client-{port}", f"{peer_url(port)}/{self._file.path.name}"
-        client = self._crew.start(name, curl_digest('curl -sSf "$1"', url))
+    def _fetch(self, port: int) -> Path:
+        """The file as curl gets it there."""
+        name, got = f"client-{port}", self._folder / f"got-{port}"
+        client = self._crew.start(name, ["curl", "-sSf", "-o", str(got), f"{peer_url(port)}/{self._file.path.name}"])
         if not client.wait(600):
             raise RunFailed(f"{name} had no file after ten minutes")
-        return client.out.read_text().strip()
+        return got
 
     def _sent(self) -> int:
         return summed(read_log(self._folder)).bytes

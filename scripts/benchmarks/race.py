@@ -1,7 +1,9 @@
 """One run: cold hosts, one start, and when each client had the whole file.
 
 Every client is curl, started beforehand and waiting for its configuration on standard input, so that the start of processes is not
-timed. Telling all of them is the barrier. Traffic and processor time are taken just before it and when the last one has ended.
+timed. Telling all of them is the barrier. It writes a file, which is hashed when the race is over: all hosts share this machine's cores,
+and a pipe and a hash would take more of them than the client itself. Traffic and processor time are taken just before the barrier and
+when the last client has ended.
 """
 
 from __future__ import annotations
@@ -11,16 +13,15 @@ import random
 import time
 from pathlib import Path
 
-from scripts.benchmarks.asking import RunFailed, curl_digest
+from scripts.benchmarks.asking import RunFailed
 from scripts.benchmarks.namespaces import Link, Network, Traffic
 from scripts.benchmarks.outcome import Outcome
 from scripts.benchmarks.processes import Crew, Started, machine_cpu_seconds, wait_some
 from scripts.benchmarks.scenario import Scenario
 from scripts.benchmarks.stage import MANAGER, ORIGIN, Stage, clean_environment
 from scripts.benchmarks.systems import System
-from scripts.benchmarks.upstream import File, read_log, summed
+from scripts.benchmarks.upstream import File, digest_of, read_log, summed
 
-CLIENT = curl_digest("curl -sS -K -")
 TICK_SECONDS = 0.25
 _SETTLE_SECONDS = 0.5
 
@@ -50,7 +51,7 @@ class _Race:
     def __init__(self, stage: Stage, system: System, outcome: Outcome, number: int) -> None:
         self._stage, self._system, self._outcome = stage, system, outcome
         self._doomed = sorted(random.Random(number).sample(stage.peers, stage.scenario.kill_count))
-        self._clients = {host: stage.start(host, CLIENT, name=f"client-{host}", is_told=True) for host in stage.peers}
+        self._clients = {host: stage.start(host, ["curl", "-sS", "-K", "-"], name=f"client-{host}", is_told=True) for host in stage.peers}
 
     def run(self) -> None:
         time.sleep(_SETTLE_SECONDS)
@@ -58,7 +59,7 @@ class _Race:
         self._traffic = self._stage.network.traffic()
         self._began_at = time.monotonic()
         for host, client in self._clients.items():
-            client.tell(f'url = "{self._system.url(self._stage, host)}"\nfail\nwrite-out = "%{{stderr}}%{{json}}\\n"\n')
+            client.tell(f'url = "{self._system.url(self._stage, host)}"\noutput = "{self._got(host)}"\nfail\nwrite-out = "%{{json}}"\n')
         self._wait_all()
         self._take_stock()
 
@@ -75,6 +76,9 @@ class _Race:
             if not wait_some(running.values(), self._next_look(doomed)):
                 self._note_traffic()
             running = {host: client for host, client in running.items() if client.is_running()}
+
+    def _got(self, host: str) -> Path:
+        return self._stage.folder / f"got-{host}"
 
     def _passed(self) -> float:
         return time.monotonic() - self._began_at
@@ -119,13 +123,12 @@ class _Race:
         self._read_log()
 
     def _judge(self, host: str, client: Started) -> None:
-        digest = client.out.read_text().strip()
-        if not digest or not self._system.is_right(self._stage, host, digest):
-            self._outcome.failed[host] = f"the wrong bytes: {client.said()[:200]}"
+        if not self._system.is_right(self._stage, host, digest_of(self._got(host))):
+            self._outcome.failed[host] = f"not the file's bytes: {client.said()[:200]}"
             return
         assert client.ended_at is not None
         self._outcome.finish_seconds[host] = round(client.ended_at - self._began_at, 4)
-        self._outcome.clients[host] = _curl_says(client.err.read_text())
+        self._outcome.clients[host] = _curl_says(client.out.read_text())
 
     def _read_log(self) -> None:
         if (self._stage.folder / "access.log").exists():
@@ -141,8 +144,8 @@ def deadline_seconds(scenario: Scenario) -> float:
 
 def _curl_says(text: str) -> dict:
     try:
-        said = json.loads(text.strip().splitlines()[-1])
-    except (ValueError, IndexError):
+        said = json.loads(text)
+    except ValueError:
         return {}
     return {key: said.get(key) for key in ("http_code", "size_download", "time_starttransfer", "time_total")}
 

@@ -27,5 +27,5 @@ def require_namespaces() -> None:
         raise CannotMeasure("shaped hosts are network namespaces, which only Linux has")
     if os.geteuid() != 0:
         raise CannotMeasure("shaped hosts are network namespaces, which only root may make; run it as root, or with --loopback")
-    for name in ("ip", "tc", "sh"):
+    for name in ("ip", "tc"):
         found_program(name)

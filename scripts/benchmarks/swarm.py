@@ -32,7 +32,7 @@ from scripts.benchmarks.systems import SYSTEM_NAMES, Plain, System, system_named
 from scripts.benchmarks.upstream import File, make_file
 
 LOOPBACK_BYTES = 512 * MIB
-_NOT_KEPT = ("cache-*", "www", "body", "proxy", "fastcgi", "uwsgi", "scgi", "nginx.pid")
+_NOT_KEPT = ("cache-*", "got-*", "www", "body", "proxy", "fastcgi", "uwsgi", "scgi", "nginx.pid")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -1,12 +1,11 @@
 """The systems that are compared. Each brings its hosts to the point where one request at each peer host starts the race.
 
-A system says what the client on a host asks for, and how it is known that the host has got the file. The client is always curl
-into sha256, on the host itself.
+A system says what the client on a host asks for, and how it is known that the host has got the file. The client is always curl,
+on the host itself.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from scripts.benchmarks.refusal import CannotMeasure
 from scripts.benchmarks.stage import MANAGER, ORIGIN, Stage
+from scripts.benchmarks.upstream import digest_of
 
 MANAGER_PORT, PEER_PORT = 11000, 11001
 
@@ -127,8 +127,7 @@ class Libtorrent(Plain):
         return f"http://{stage.network.address(host)}:{PEER_PORT}/wait"
 
     def is_right(self, stage: Stage, host: str, sha256: str) -> bool:
-        with (self._folder(stage, host) / stage.file.path.name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == stage.file.sha256
+        return digest_of(self._folder(stage, host) / stage.file.path.name) == stage.file.sha256
 
     def stats(self, stage: Stage, host: str) -> dict[str, Any]:
         return stage.ask_json(host, PEER_PORT, "/_stats")

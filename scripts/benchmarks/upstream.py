@@ -56,6 +56,14 @@ def make_file(folder: Path, size_bytes: int, name: str = "file.bin") -> File:
     return File(folder / name, size_bytes, digest.hexdigest())
 
 
+def digest_of(path: Path) -> str:
+    """The sha256 of a file; empty where there is none."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def nginx_command(folder: Path, root: Path, address: str, port: int) -> list[str]:
     """Write its configuration into the folder, and how to start it."""
     user = "user root; " if os.geteuid() == 0 else ""
