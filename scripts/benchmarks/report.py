@@ -87,14 +87,15 @@ def markdown_table(outcomes: Sequence[Outcome]) -> str:
 def _markdown_row(runs: list[Outcome]) -> str:
     first, whole = runs[0], [run for run in runs if run.is_whole]
     head = f"| {first.system} | {first.scenario.name} | {len(whole)} of {len(runs)} |"
+    limit = f"{first.scenario.limit:g}" if first.system == "minicdn" else "–"
     if not whole:
-        return f"{head} – | {first.scenario.ideal_seconds():.2f} | – | {first.scenario.limit:g} | – | – |"
+        return f"{head} – | {first.scenario.ideal_seconds():.2f} | – | {limit} | – | – |"
     beside = " of curl" if first.curl_seconds else ""
     cells = (
         spread([run.slowest_seconds for run in whole], ".2f"),
         f"{first.scenario.ideal_seconds():.2f}",
         spread([run.ratio for run in whole], ".3f") + beside,
-        f"{first.scenario.limit:g}",
+        limit,
         spread([run.origin_files for run in whole], ".3f"),
         f"{median(run.own_cpu_share for run in whole):.0%}, machine {median(run.machine_cpu_share for run in whole):.0%}",
     )
