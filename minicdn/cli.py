@@ -146,6 +146,21 @@ def explain(url: str, as_json: bool) -> int:
     return 0
 
 
+@cli.command()
+@click.argument("what", metavar="URL_OR_PATH")
+@click.option("-o", "--output", metavar="FILE", help="Also a folder, or - for standard output. [default the URL's last name]")
+@click.option("--sha256", metavar="HEX", help="What the file's digest must be. [default what the server says, if it does]")
+@click.option("--manager", metavar="URL", help="Take it from this manager's peers, from all at once where it is large.")
+@click.option("--peer", "peers", metavar="URL", multiple=True, help="Take it from this peer, too; may be given again.")
+@click.option("--timeout", metavar="TIME", help="For the whole download, such as 90s or 2h. [default none]")
+@click.option("--json", "as_json", is_flag=True, help="At the end a report as JSON on standard output (with -o -: standard error).")
+def get(what: str, **given: Any) -> int:
+    """Download a file: from all peers at once, resumed after an interruption, its digest checked. Any HTTP server will do, too."""
+    from minicdn.getting import get as get_file
+
+    return get_file(what, **given)
+
+
 def _given_flags(ctx: click.Context) -> dict[str, str | None]:
     given: dict[str, str | None] = {}
     for parameter in ctx.command.params:

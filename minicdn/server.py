@@ -25,6 +25,7 @@ import uvicorn
 from minicdn.closing import Closing, Stage, exit_within
 from minicdn.console import Console
 from minicdn.errors import COLD_EXIT_CODE
+from minicdn.loops import loop_factory
 
 LEAVE_SECONDS = 4.0
 """For the role to leave its list; it has a shorter deadline of its own. A manager that can't be told notices by our silence."""
@@ -54,20 +55,12 @@ def serve(
 
     app: an ASGI callable; protocol: a subclass of one of uvicorn's HTTP protocols.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         config = _config(app, protocol)
         server = NodeServer(role, config, closing, console, announce, leaves_a_list=leaves_a_list, drain_seconds=drain_seconds)
         code = runner.run(server.run_until_closed(listener))
         exit_within(STOP_SECONDS, code)  # a thread that hangs in a system call must not keep the process
     return code
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # Windows, PyPy
-        return None
-    return uvloop.new_event_loop
 
 
 def _config(app: Any, protocol: type[asyncio.Protocol]) -> uvicorn.Config:
@@ -228,7 +221,7 @@ def _is_download(connection: Any) -> bool:
     if cycle is None or cycle.response_complete:
         return connection.transport is not None and connection.transport.get_write_buffer_size() > 0
     path = cycle.scope.get("path", "")
-    return not path.startswith("/_") or path == "/_rpc/get"
+    return not path.startswith("/_") or path in ("/_rpc/get", "/_rpc/pieces") or path.startswith("/_play/")
 
 
 def _downloads(count: int) -> str:

@@ -24,9 +24,13 @@ FLOORS = {
     "wire": 1,
     "node": 2,
     "roles": 3,
+    "get": 3,
     "web": 4,
 }
 """Height of each room; a room imports from rooms below it and from itself."""
+
+ONLY_ON = {"get": {"core", "wire"}}
+"""Rooms that stand on fewer than all that is below them: a client keeps nothing and is no node."""
 
 GROUND = {"errors", "settings", "__init__"}
 """Modules on top of which everything stands: any room may import them."""
@@ -126,6 +130,8 @@ def test_imports_go_down_only(module: Module) -> None:
         if room == module.room:
             continue
         assert height(room) < height(module.room), f"{module.name}:{line} imports {imported}, which is not below it"
+        only = ONLY_ON.get(module.room)
+        assert only is None or room in {*only, "ground"}, f"{module.name}:{line} imports {imported}; it stands on {sorted(only)} alone"
 
 
 def test_the_rule_would_notice_an_upward_import() -> None:

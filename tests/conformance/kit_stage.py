@@ -20,10 +20,11 @@ import uvicorn
 
 from minicdn.core.roster import owners
 from minicdn.core.target import parse_target
+from minicdn.loops import loop_factory
 from minicdn.roles.manager import Manager
 from minicdn.roles.peer import Peer
 from minicdn.roles.role import Role
-from minicdn.server import _config, _loop_factory
+from minicdn.server import _config
 from minicdn.settings import KIB, MIB, Settings
 from minicdn.web.app import build_app
 from minicdn.web.protocol import protocol_class
@@ -100,7 +101,7 @@ class Stage:
         self.origin = Origin()
         self.mistakes = Mistakes()
         self._folder = folder
-        self._loop = (_loop_factory() or asyncio.new_event_loop)()
+        self._loop = (loop_factory() or asyncio.new_event_loop)()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stage", daemon=True)
 
     @contextlib.contextmanager
