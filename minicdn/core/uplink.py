@@ -5,6 +5,9 @@ node is waited for, and the bytes that leave in it, of all flows together: many 
 A source that is slower than the link leaves pauses in which nothing is waited for; they are no busy time, but for the moments
 between one wait and the next that a sender needs to fetch its next chunk, in which buffers keep the link at work.
 
+Where many flows begin at once, their buffers swallow more than the link carries. So `best` believes a rate only when it lasted from one
+window to the next: the lower one of the two counts.
+
 A slow receiver looks like a slow uplink as long as nobody else takes anything. So `best` forgets slowly, and by busy time: a link that is
 not used stays what it was.
 """
@@ -12,6 +15,7 @@ not used stays what it was.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Iterable
 
 AT_ONCE_SECONDS = 0.001
 GAP_SECONDS = 0.005
@@ -32,8 +36,7 @@ class UplinkMeter:
     def __init__(self) -> None:
         self.waiting_count = 0
         self._buckets: deque[tuple[float, int]] = deque()
-        self._busy_seconds = 0.0
-        self._sent_bytes = 0
+        self._rate: float | None = None
         self._open_seconds = 0.0
         self._open_bytes = 0
         self._busy_from = 0.0
@@ -66,13 +69,13 @@ class UplinkMeter:
 
     def rate(self, now: float) -> float | None:
         """Over the last seconds of busy time; None while too little is known, or it is too long ago."""
-        return self._window_rate() if now - self._heard_at <= STALE_SECONDS else None
+        return self._rate if now - self._heard_at <= STALE_SECONDS else None
 
     def best(self, now: float) -> float | None:
-        """The highest rate that lasted for SUSTAINED_SECONDS of busy time, halved by each HALF_LIFE_SECONDS of lower ones."""
+        """The highest rate that lasted for two windows, halved by each HALF_LIFE_SECONDS of lower ones; before that, the rate so far."""
         if now - self._heard_at > FORGET_SECONDS:
             return None
-        return self._best if self._best is not None else self._window_rate()
+        return self._best if self._best is not None else self._rate
 
     def _take(self, seconds: float, size: int, now: float) -> None:
         self._heard_at = now
@@ -80,24 +83,33 @@ class UplinkMeter:
         self._open_bytes += size
         if self._open_seconds < BUCKET_SECONDS:
             return
-        self._buckets.append((self._open_seconds, self._open_bytes))
-        self._busy_seconds += self._open_seconds
-        self._sent_bytes += self._open_bytes
-        while self._busy_seconds - self._buckets[0][0] >= WINDOW_SECONDS:
-            old_seconds, old_bytes = self._buckets.popleft()
-            self._busy_seconds -= old_seconds
-            self._sent_bytes -= old_bytes
-        self._note_best(self._open_seconds)
+        self._buckets.appendleft((self._open_seconds, self._open_bytes))
+        self._note_rates(self._open_seconds)
         self._open_seconds, self._open_bytes = 0.0, 0
 
-    def _note_best(self, seconds: float) -> None:
-        rate = self._window_rate()
-        if rate is None or self._busy_seconds < SUSTAINED_SECONDS:
-            return
-        kept = (self._best or 0.0) * 0.5 ** (seconds / HALF_LIFE_SECONDS)
-        self._best = max(rate, kept)
+    def _note_rates(self, seconds: float) -> None:
+        """Two windows are kept, the newest bucket first: this one and the one before it."""
+        recent, rest = _cut(self._buckets)
+        before, too_old = _cut(rest)
+        for _ in too_old:
+            self._buckets.pop()
+        self._rate = _rate(recent)
+        earlier = _rate(before)
+        if self._rate is not None and earlier is not None and sum(length for length, _ in before) >= SUSTAINED_SECONDS:
+            kept = (self._best or 0.0) * 0.5 ** (seconds / HALF_LIFE_SECONDS)
+            self._best = max(min(self._rate, earlier), kept)
 
-    def _window_rate(self) -> float | None:
-        if self._busy_seconds < BUSY_SECONDS_MIN or self._sent_bytes < BYTES_MIN:
-            return None
-        return self._sent_bytes / self._busy_seconds
+
+def _cut(buckets: Iterable[tuple[float, int]]) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
+    """The first buckets, a window of them, and the rest."""
+    found, seconds = list(buckets), 0.0
+    for index, (length, _) in enumerate(found):
+        seconds += length
+        if seconds >= WINDOW_SECONDS:
+            return found[: index + 1], found[index + 1 :]
+    return found, []
+
+
+def _rate(buckets: Collection[tuple[float, int]]) -> float | None:
+    seconds, size = sum(length for length, _ in buckets), sum(sent for _, sent in buckets)
+    return size / seconds if seconds >= BUSY_SECONDS_MIN and size >= BYTES_MIN else None
