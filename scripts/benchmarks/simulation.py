@@ -1,0 +1,369 @@
+"""A swarm in one process, under a time of its own: core's picker, tracker and deal do what they do in a node; links are fluid.py's.
+
+Questions and answers take a round trip, longer over a link that is full. An owner loads two pieces at a time from the origin, the first in
+the file first. What a peer receives from a piece's owner or from the origin it passes on as it comes; what comes from another holder only when it is
+whole, since it must be verified first. One seed decides everything.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+
+from minicdn.core.picker import Errand, Picker
+from minicdn.core.pieces import Dealer, Pieces, deal
+from minicdn.core.tracker import Tracker, is_full, retry_seconds
+from scripts.benchmarks.fluid import End, Stream, step
+
+LOADS_MAX = 2
+ROUND_TRIP_SECONDS, FULL_LINK_SECONDS = 0.002, 0.02
+"""Between two idle links; and what a full one adds, by its queue."""
+TICK_SECONDS = 0.5
+STEPS_PER_PIECE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A peer's links, bytes per second, and what becomes of it. Seconds are after the start; weight: what the others know of its uplink."""
+
+    up: float
+    down: float
+    weight: float = 1.0
+    joins_after: float = 0.0
+    dies_after: float | None = None
+    is_mute: bool = False
+    is_liar: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """finished: seconds from joining to the last piece, by host; None: never."""
+
+    finished: list[float | None]
+    origin_bytes: float
+    seconds: float
+    questions_count: int = 0
+    refusals_count: int = 0
+    hedges_count: int = 0
+    steps_count: int = 0
+    second_hand_count: int = 0
+    longest_queue: int = 0
+    curve: list[tuple[float, float]] = field(default_factory=list)
+
+
+
+
+class SimPeer(End):
+    """One peer: a requester (picker), and for others a source (tracker, loads, arriving)."""
+
+    __slots__ = (
+        "arriving", "finished_at", "have", "host", "is_gone", "joined_at", "loading", "picker", "sending", "taking", "to_load", "tracker",
+        "trusted", "url", "waits", "wake_at",
+    )  # fmt: skip
+
+    def __init__(self, url: str, host: Host) -> None:
+        super().__init__(host.up, host.down)
+        self.url, self.host = url, host
+        self.picker: Picker | None = None
+        self.tracker = Tracker()
+        self.have = 0
+        self.arriving: dict[int, Stream] = {}
+        self.waits: dict[int, list[Stream]] = {}
+        self.to_load: list[int] = []
+        self.loading: set[int] = set()
+        self.trusted = 0
+        self.sending: set[Stream] = set()
+        self.taking: set[Stream] = set()
+        self.is_gone = False
+        self.joined_at = 0.0
+        self.finished_at: float | None = None
+        self.wake_at = float("inf")
+
+
+class Transfer(Stream):
+    """One answer: the pieces given, one after the other. is_first_hand: by the owner of the pieces, or one that stands in for it."""
+
+    __slots__ = ("is_first_hand", "moved_done", "queue")
+
+    def __init__(self, source: End, target: SimPeer, indices: Iterable[int], is_first_hand: bool) -> None:
+        super().__init__(source, target)
+        self.queue = list(indices)
+        self.is_first_hand = is_first_hand
+        self.moved_done = -1.0
+
+
+class Simulation:
+    """hosts: in the order of their URLs. ends: when all that can finish has, or after time_max seconds."""
+
+    def __init__(self, length: int, origin_up: float, hosts: list[Host], seed: int = 1, pieces: Pieces | None = None) -> None:
+        self.pieces = pieces or Pieces.of(length)
+        self.rng = random.Random(seed)
+        self.now = self._clock = 0.0
+        self.origin = End(origin_up, origin_up)
+        self.peers = [SimPeer(f"http://peer{number:04d}:9000", host) for number, host in enumerate(hosts)]
+        self.by_url = {peer.url: peer for peer in self.peers}
+        self.dealers = [Dealer(peer.url, peer.host.weight) for peer in self.peers if peer.host.joins_after == 0.0]
+        self.owned = deal("/file", self.pieces.count, self.dealers)
+        self.streams: dict[Transfer, None] = {}
+        self._events: list[tuple[float, int, object, tuple]] = []
+        self._number = count()
+        self._dirty: dict[SimPeer, None] = {}
+        self.outcome = Outcome([None] * len(hosts), 0.0, 0.0)
+        speed = sorted(host.down for host in hosts)[len(hosts) // 2]
+        self.step_seconds = self.pieces.size / speed / STEPS_PER_PIECE
+        for peer in self.peers:
+            self._at(peer.host.joins_after, self._join, peer)
+            if peer.host.dies_after is not None:
+                self._at(peer.host.dies_after, self._die, peer)
+
+    def run(self, time_max: float) -> Outcome:
+        ends = [self.origin, *self.peers]
+        while self.now < time_max and not self._is_over():
+            while self._events and self._events[0][0] <= self.now + self.step_seconds:
+                at, _, call, arguments = heappop(self._events)
+                self.now = max(self.now, at)
+                call(*arguments)
+                self._ask_all()
+            before = self.now
+            for stream in step(self.streams, ends, self.step_seconds):
+                if not stream.is_over:
+                    self._complete(stream)
+            self._ask_all()
+            self.outcome.steps_count += 1
+            self._clock += self.step_seconds
+            self.now = max(before, self._clock)
+        self.outcome.seconds = self.now
+        self.outcome.origin_bytes = self.origin.sent_bytes
+        self.outcome.finished = [peer.finished_at - peer.joined_at if peer.finished_at is not None else None for peer in self.peers]
+        return self.outcome
+
+
+    def _is_over(self) -> bool:
+        return not any(peer.finished_at is None and not peer.is_gone for peer in self.peers)
+
+    def _at(self, at: float, call: object, *arguments: object) -> None:
+        heappush(self._events, (at, next(self._number), call, arguments))
+
+    def _later(self, one: End, other: End, call: object, *arguments: object) -> None:
+        seconds = ROUND_TRIP_SECONDS + FULL_LINK_SECONDS * (one.is_saturated + other.is_saturated)
+        self._at(self.now + seconds * (0.5 + self.rng.random()), call, *arguments)
+
+    # Joining and going
+
+    def _join(self, peer: SimPeer) -> None:
+        peer.joined_at = self.now
+        is_dealer = peer.host.joins_after == 0.0
+        peer.picker = Picker("/file", self.pieces, self.dealers, self.owned, peer.url if is_dealer else None)
+        peer.picker.want(range(self.pieces.count), self.now)
+        for index in range(self.pieces.count):
+            if peer.have >> index & 1:
+                peer.picker.have(index)
+        self._dirty[peer] = None
+        self._at(self.now + TICK_SECONDS * (0.5 + self.rng.random()), self._tick, peer)
+
+    def _die(self, peer: SimPeer) -> None:
+        peer.is_gone = True
+        for stream in [*peer.taking]:
+            self._end(stream)
+        for stream in [*peer.sending]:
+            rest = [stream.index, *stream.queue]
+            target = stream.target
+            self._end(stream)
+            self._later(target, target, self._broke_off, target, peer.url, rest)
+
+    def _broke_off(self, peer: SimPeer, url: str, indices: list[int]) -> None:
+        if not peer.is_gone:
+            peer.picker.failed(url, indices, self.now)
+            self._dirty[peer] = None
+
+    def _tick(self, peer: SimPeer) -> None:
+        if peer.is_gone or peer.finished_at is not None:
+            return
+        for stream in peer.taking:
+            if stream.done != stream.moved_done:
+                stream.moved_done = stream.done
+                peer.picker.moved(stream.index, stream.source.url if stream.source is not self.origin else peer.url, self.now)
+        self._carry(peer, peer.picker.tick(self.now, self.rng))
+        self._at(self.now + TICK_SECONDS, self._tick, peer)
+
+    # A requester
+
+    def _ask_all(self) -> None:
+        while self._dirty:
+            dirty, self._dirty = self._dirty, {}
+            for peer in dirty:
+                if not peer.is_gone and peer.finished_at is None:
+                    self._carry(peer, peer.picker.errands(self.now, self.rng))
+                    self._wake_later(peer)
+
+    def _wake_later(self, peer: SimPeer) -> None:
+        at = peer.picker.next_at()
+        if at is not None and at < peer.wake_at:
+            peer.wake_at = at
+            self._at(at, self._wake, peer)
+
+    def _wake(self, peer: SimPeer) -> None:
+        peer.wake_at = float("inf")
+        self._dirty[peer] = None
+
+    def _carry(self, peer: SimPeer, errands: list[Errand]) -> None:
+        for errand in errands:
+            self.outcome.questions_count += 1
+            if errand.url == peer.url or errand.url is None:
+                for index in errand.indices:
+                    self._load(peer, index)
+                continue
+            source = self.by_url[errand.url]
+            self._later(peer, source, self._asked, source, peer, errand)
+
+    def _complete(self, stream: Transfer) -> None:
+        """The present piece of a stream is all there."""
+        peer, index = stream.target, stream.index
+        if stream.source is self.origin:
+            self._end(stream)
+            peer.loading.discard(index)
+            self._load_next(peer)
+            self._hold(peer, index, peer.url, 0.0)
+            return
+        source = stream.source
+        self._next_piece(stream)
+        if source.host.is_liar and not stream.is_first_hand:
+            if peer.picker.is_flying(index):
+                peer.picker.lied(source.url, index, self.now)
+                self._dirty[peer] = None
+            return
+        if not stream.is_first_hand:
+            self.outcome.second_hand_count += 1
+        self._hold(peer, index, source.url, self.pieces.span(index)[1] - self.pieces.span(index)[0])
+
+    def _hold(self, peer: SimPeer, index: int, url: str, size: float) -> None:
+        peer.arriving.pop(index, None)
+        for waiting in peer.waits.pop(index, ()):
+            if waiting.index == index:
+                waiting.is_whole, waiting.feeder = True, None
+        if not peer.have >> index & 1:
+            peer.have |= 1 << index
+        if peer.picker is None:
+            return
+        losers = peer.picker.received(index, url, size, self.now) if size else peer.picker.have(index)
+        for loser in losers:
+            if loser not in (url, peer.url, None):
+                self._drop(peer, self.by_url[loser], index)
+        if peer.picker.is_done and peer.finished_at is None:
+            peer.finished_at = self.now
+        self._dirty[peer] = None
+
+    def _drop(self, peer: SimPeer, source: SimPeer, index: int) -> None:
+        """Another flight was quicker."""
+        for stream in [*peer.taking]:
+            if stream.source is source:
+                if stream.index == index:
+                    self._next_piece(stream)
+                elif index in stream.queue:
+                    stream.queue.remove(index)
+
+    # A source
+
+    def _asked(self, source: SimPeer, peer: SimPeer, errand: Errand) -> None:
+        if peer.is_gone:
+            return
+        if source.is_gone:
+            peer.picker.failed(source.url, errand.indices, self.now)
+            self._dirty[peer] = None
+            return
+        given = []
+        for index in errand.indices:
+            if not peer.picker.is_flying(index):
+                peer.picker.gave_up([index], source.url, self.now)
+                continue
+            is_here = bool(source.have >> index & 1) or index in source.arriving
+            holders = source.tracker.refer(index, peer.url, self.rng) if self._is_full(source) else []
+            if holders or not (is_here or errand.is_owners):
+                self._refuse(source, peer, index, holders)
+                continue
+            given.append(index)
+            source.tracker.took(index, peer.url)
+            if errand.is_owners:
+                self._load(source, index)
+        peer.picker.knows(source.url, source.have)
+        if given:
+            stream = Transfer(source, peer, given, errand.is_owners)
+            stream.is_mute = source.host.is_mute
+            source.sending.add(stream)
+            peer.taking.add(stream)
+            source.open_count += 1
+            self.streams[stream] = None
+            self._next_piece(stream)
+        self._dirty[peer] = None
+
+    def _is_full(self, source: SimPeer) -> bool:
+        return is_full(source.limited_count, source.open_count, source.meter, self.pieces.size)
+
+    def _refuse(self, source: SimPeer, peer: SimPeer, index: int, holders: list[str]) -> None:
+        self.outcome.refusals_count += 1
+        wait = retry_seconds(source.meter, self.pieces.size, source.limited_count) if holders else 0.0
+        peer.picker.refused(index, source.url, holders, wait, self.now, self.rng)
+
+    def _next_piece(self, stream: Transfer) -> None:
+        source, peer = stream.source, stream.target
+        if peer.arriving.get(stream.index) is stream:
+            del peer.arriving[stream.index]
+        if not stream.queue:
+            self._end(stream)
+            return
+        index = stream.queue.pop(0)
+        start, end = self.pieces.span(index)
+        stream.begin(index, end - start)
+        stream.moved_done = -1.0
+        if stream.is_first_hand:
+            self._arrives(peer, index, stream)
+        if source is self.origin:
+            stream.is_whole = True
+        elif source.have >> index & 1:
+            stream.is_whole = True
+            source.limited_count += 1
+        else:
+            stream.feeder = source.arriving.get(index)
+            source.waits.setdefault(index, []).append(stream)
+
+    def _arrives(self, peer: SimPeer, index: int, stream: Transfer) -> None:
+        peer.arriving[index] = stream
+        for waiting in peer.waits.get(index, ()):
+            waiting.feeder = stream
+
+    def _end(self, stream: Transfer) -> None:
+        stream.is_over = True
+        self.streams.pop(stream, None)
+        source, peer = stream.source, stream.target
+        peer.taking.discard(stream)
+        if peer.arriving.get(stream.index) is stream:
+            del peer.arriving[stream.index]
+        if source is not self.origin and stream in source.sending:
+            source.sending.discard(stream)
+            source.open_count -= 1
+
+    # An owner's loads
+
+    def _load(self, peer: SimPeer, index: int) -> None:
+        if peer.have >> index & 1 or index in peer.loading or index in peer.to_load or index in peer.arriving:
+            return
+        heappush(peer.to_load, index)
+        self._load_next(peer)
+
+    def _load_next(self, peer: SimPeer) -> None:
+        while peer.to_load and len(peer.loading) < LOADS_MAX:
+            index = heappop(peer.to_load)
+            peer.loading.add(index)
+            self._later(self.origin, peer, self._loads, peer, index)
+
+    def _loads(self, peer: SimPeer, index: int) -> None:
+        if peer.is_gone or peer.have >> index & 1:
+            peer.loading.discard(index)
+            return
+        stream = Transfer(self.origin, peer, [index], True)
+        peer.taking.add(stream)
+        self.streams[stream] = None
+        self._next_piece(stream)
