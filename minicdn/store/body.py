@@ -74,17 +74,14 @@ class Body(Pieced):
     def found(cls, storage: Storage, length: int, digests: bytes = b"", *, is_whole: bool = True, sha256: bytes | None = None) -> Body:
         """A body that an earlier run left on disk: the whole, or the pieces whose digests are known."""
         body = cls(storage, length)
-        body._ledger = Ledger(Pieces.of(length), digests) if length else None
-        body.is_unchecked = body._ledger is not None and bool(body._ledger.unchecked)
+        ledger = body._ledger = Ledger(Pieces.of(length), digests, sha256)
+        body.is_unchecked = bool(ledger.unchecked)
         if is_whole:
-            if body._ledger is not None:
-                body._ledger.sha256 = sha256
             body.have.add(0, length)
             body.progress = Progress.WHOLE
             return body
-        for index in range(body._ledger.layout.count if body._ledger else 0):
-            if body.digest_of(index) is not None:
-                body.have.add(*body._ledger.layout.span(index))
+        for first, behind in ledger.unchecked:
+            body.have.add(first * ledger.layout.size, min(behind * ledger.layout.size, length))
         body.rest_as_partial()
         return body
 
@@ -118,7 +115,7 @@ class Body(Pieced):
     def reader_count(self) -> int:
         return len(self._readers) if self._readers else 0
 
-    # The writer's side
+    # For the writer
 
     def write(self, offset: int, data: bytes) -> None:
         """Take bytes in and wake who waits for them. Raises DiskError, or BrokenBody for more than was announced; nothing has

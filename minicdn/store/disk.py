@@ -129,7 +129,7 @@ class DiskStorage:
         writes_count = self._writes_count
         is_wanted = self._is_wanted
         try:
-            fd = self._open()
+            fd = self._open(create=True)
             self._is_wanted = is_wanted  # to sync is no use of the body: nobody would park it afterwards
             await self._in_thread(executor, os.fsync, fd)
         except OSError as error:

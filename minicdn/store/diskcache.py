@@ -199,13 +199,15 @@ class DiskCache:
 
     def _admit(self, entry: Entry, storage: DiskStorage, length: int) -> None:
         storage.on_damaged = partial(self._damaged, entry)
+        if entry.body.ledger is not None:
+            entry.body.ledger.on_rejected = partial(self._rejected, entry)
         self._budget.keep(entry, storage, length)
 
     def record(self, entry: Entry) -> None:
-        """Write its metadata, in the background; the newest, however often it changes. Of a body without a whole piece there is none."""
+        """Write its metadata, in the background; the newest, however often it changes. A body that never had a whole piece has none."""
         storage = self._budget.storage_of(entry) or self._growing.storage_of(entry)
         ledger = entry.body.ledger
-        if storage is not None and (entry.body.is_whole or (ledger is not None and ledger.has_digests)):
+        if storage is not None and (entry.body.is_whole or (ledger is not None and (ledger.version or ledger.has_digests))):
             self._recorder.record(entry, storage)
 
     def _is_recorded(self, entry: Entry) -> bool:
@@ -241,10 +243,15 @@ class DiskCache:
 
     def _piece_damaged(self, entry: Entry, index: int) -> None:
         self._counters.add("damaged_pieces_count")
-        storage = self._budget.storage_of(entry)
-        if storage is not None and entry.body.ledger is not None:
-            self._growing.add(entry, storage)
+        if entry in self._budget and entry.body.ledger is not None:
             self.on_damaged_piece(entry, *entry.body.ledger.layout.span(index))
+
+    def _rejected(self, entry: Entry) -> None:
+        """Of a piece that is gone no record shall speak longer than it must: a restart would find its digest beside its bytes."""
+        storage = self._budget.storage_of(entry)
+        if storage is not None:
+            self._growing.add(entry, storage)
+            self.record(entry)
 
     def _given_up(self, storage: DiskStorage) -> None:
         self._budget.given_up(storage)

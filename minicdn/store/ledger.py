@@ -62,13 +62,23 @@ class Unverified:
 
 
 class Ledger:
-    """Digests take 32 bytes for each piece; all zero means unknown. version: grows with each that becomes known or unknown.
-    sha256: of the whole."""
+    """Digests take 32 bytes for each piece; all zero means unknown. version: grows with each that becomes known or unknown."""
 
-    __slots__ = ("_digests", "_hashed", "checking", "layout", "on_damaged_piece", "sha256", "unchecked", "unverified", "version")
+    __slots__ = (
+        "_digests",
+        "_hashed",
+        "checking",
+        "layout",
+        "on_damaged_piece",
+        "on_rejected",
+        "sha256",
+        "unchecked",
+        "unverified",
+        "version",
+    )
 
-    def __init__(self, layout: Pieces, digests: bytes = b"") -> None:
-        """digests: of the pieces in order, as `packed` gave them in an earlier run; those are unchecked."""
+    def __init__(self, layout: Pieces, digests: bytes = b"", sha256: bytes | None = None) -> None:
+        """digests: of the pieces in order, as `packed` gave them in an earlier run; those are unchecked. sha256: of the whole."""
         self.layout = layout
         self._digests = bytearray(digests or DIGEST_BYTES * layout.count)
         self._hashed: dict[int, Hashed] = {}
@@ -76,7 +86,8 @@ class Ledger:
         self.unchecked = SpanSet((index, index + 1) for index in range(layout.count) if digests and self.digest_of(index) is not None)
         self.checking: dict[int, asyncio.Future[None]] = {}
         self.on_damaged_piece: Callable[[int], object] | None = None
-        self.sha256: bytes | None = None
+        self.on_rejected: Callable[[], None] | None = None
+        self.sha256 = sha256
         self.version = 0
 
     @property

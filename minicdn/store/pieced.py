@@ -134,6 +134,8 @@ class Pieced:
         self._ledger.forget(index)
         self.is_unchecked = bool(self._ledger.unchecked)
         self._no_longer_whole()
+        if self._ledger.on_rejected is not None:
+            self._ledger.on_rejected()
 
     # What an earlier run wrote
 

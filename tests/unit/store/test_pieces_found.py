@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -344,6 +345,23 @@ async def test_completed_during_the_sync_of_its_pieces_it_is_recorded_once_more(
     await recorded(shelf)
     record = read_record(meta_path(entry.body.storage.path))
     assert record is not None and record.is_whole and record.digests == b"".join(DIGESTS)
+    await shelf.close()
+
+
+@on_loop
+async def test_a_rejected_piece_is_in_no_record_from_then_on(tmp_path: Path):
+    shelf, _ = await reopened(tmp_path)
+    entry = begin_part(shelf, (0, 2 * PIECE))
+    shelf._disk._growing.record_all()
+    await recorded(shelf)
+    for index, left in ((0, [(PIECE, 2 * PIECE)]), (1, None)):
+        entry.body.reject(index)
+        await recorded(shelf)
+        copy = tmp_path.with_name(f"copy-{index}")
+        shutil.copytree(tmp_path, copy)
+        killed, found = await reopened(copy)
+        assert (list(found.body.have) if found else None) == left
+        await closed(killed)
     await shelf.close()
 
 
