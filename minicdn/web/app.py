@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from minicdn.core.playing import PLAY
 from minicdn.errors import ClientError
 from minicdn.web.content import Content, parse_request
 from minicdn.web.control import control_app
 from minicdn.web.pieces import PiecesDoor
+from minicdn.web.play import PREFIX, inside, showing
 from minicdn.web.protocol import target_of
 from minicdn.web.purge import PurgeDoor
 from minicdn.web.rpc import PeerDoor
@@ -31,8 +33,14 @@ def build_app(role: Any, rng: random.Random | None = None) -> Any:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        path = scope["raw_path"]
-        if path.startswith(b"/_"):
+        path, prefix = scope["raw_path"], b""
+        if path.startswith(PREFIX):
+            if scope["method"] not in ("GET", "HEAD"):
+                await _say(send, 405, "what is played is asked for with GET or HEAD", [(b"allow", b"GET, HEAD")])
+                return
+            scope, prefix = inside(scope), PLAY
+            send = showing(send, scope)
+        elif path.startswith(b"/_"):
             await (peers if path == b"/_rpc/get" else pieces if path == b"/_rpc/pieces" else control)(scope, receive, send)
             return
         if scope["method"] == "PURGE":
@@ -41,7 +49,7 @@ def build_app(role: Any, rng: random.Random | None = None) -> Any:
         if choose is not None and scope["method"] in ("GET", "HEAD"):
             member = choose(dice)
             if member is not None:
-                await _redirect(role, scope, send, member.url)
+                await _redirect(role, scope, send, member.url + prefix.decode())
                 return
         await content(scope, receive, send)
 

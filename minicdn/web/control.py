@@ -32,7 +32,7 @@ from minicdn.wire.codec import CONTENT_TYPE, MESSAGE_BYTES_MAX, Taker, decode, e
 from minicdn.wire.messages import Join, LeaseCall, LogBatch, Renew, take_id
 from minicdn.wire.purges import PurgeCall
 
-PAGES = "_health, _peers, _stats, _log, _explain and _purge"
+PAGES = "_health, _peers, _stats, _log, _explain, _purge and _play/PATH"
 BODY_SECONDS = 10.0
 """How long a message's body may take to arrive."""
 
@@ -49,7 +49,7 @@ class Visible(Protocol):
 
 
 def control_app(role: Visible) -> Starlette:
-    """The Starlette application for every path that begins with `/_`, but for /_rpc/get."""
+    """The Starlette application for every path that begins with `/_` and is not about content (/_rpc/get, /_play/…)."""
     routes = [*_look_routes(role), *_door_routes(role), *(_manager_routes(role) if isinstance(role, Manager) else _peer_routes(role))]
     handlers: dict[Any, Any] = {HTTPException: _on_http_error, ClientError: _on_client_error, Exception: _on_mistake}
     app = Starlette(routes=routes, exception_handlers=handlers)

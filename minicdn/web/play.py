@@ -1,5 +1,7 @@
-"""`/_play/PATH`: what is at /PATH, to be shown by a browser in place of being saved (core/playing.py). The request goes on as one for /PATH, so
-that key, ranges, caching and the log are those of /PATH, and there is no second copy; only the answer's head is another.
+"""`/_play/PATH`: what is at /PATH, to be shown by a browser in place of being saved (core/playing.py).
+
+The request goes on as one for /PATH, so that key, ranges, caching and the log are those of /PATH, and there is no second copy; only the
+answer's head is another.
 """
 
 from __future__ import annotations
