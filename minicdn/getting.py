@@ -23,7 +23,10 @@ def get(
     console = Console(sys.stderr)
     order = Order(parse_wish(what, manager, peers), output, _digest(sha256), _seconds(timeout))
     sayings = Sayings(console.progress if console.is_terminal else None, lambda text: console.say(f"minicdn: {to_line(text)}"))
-    report = run(order, sayings, loop_factory())
+    try:
+        report = run(order, sayings, loop_factory())
+    except BrokenPipeError:  # whoever read it has enough
+        return 0
     if report["error"] is not None:
         console.say(f"minicdn: {to_line(report['error'])}")
     elif console.is_terminal:

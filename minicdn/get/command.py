@@ -93,7 +93,8 @@ class _Run:
             self._tally.peers = frozenset(peer.url for peer in sources.peers)
             download = Download(sources, target, asker, self._tally, self._sayings.note)
             length = await download.run()
-            self._sha256 = await download.verify(self._order.sha256)
+            self._sha256 = await target.sha256(length)
+            download.verify(self._sha256, self._order.sha256)
             await target.commit(length)
         finally:
             for task in tasks:

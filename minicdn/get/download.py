@@ -1,7 +1,7 @@
 """One download: opened at the nearest source, then taken from one after the other (a small file, a plain server) or from all at once.
 
-The first question to a cluster asks for the first OPENING_BYTES: a small file comes whole with it, and of a large one the rest is dealt
-to all peers as soon as that answer's head is here. A plain server is asked for the whole, as any client would.
+The first question to a cluster asks for the first OPENING_BYTES: a small file comes whole with it, or the rest from the same peer; of a
+large one the rest is dealt to all peers as soon as that answer's head is here. A plain server is asked for the whole, as any client would.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from minicdn.get.sources import Sources
 from minicdn.get.tally import Tally
 from minicdn.get.target import Target
 
-OPENING_BYTES = 4 * 1024 * 1024
+OPENING_BYTES = 1024 * 1024
+"""Little: a cold peer fetches it as one range, and the pieces in it perhaps once more."""
+DEALT_FROM_BYTES = 4 * 1024 * 1024
+"""Files up to this size are in one peer's memory (the default of --small)."""
 RESTARTS_MAX = 4
 SINGLE_FROM = 2
 """From this many fresh starts on, one source at a time: the peers do not agree on what the file is."""
@@ -43,17 +46,13 @@ class Download:
                 self._note(f"{error}; starting over")
                 self._target.begin(None, None)
 
-    async def verify(self, expected: bytes | None) -> bytes:
-        """The whole's sha-256. expected: given by the user; without it, what a source named counts. Raises WrongDigest."""
-        length = self._target.length
-        assert length is not None
-        found = await self._target.sha256(length)
+    def verify(self, found: bytes, expected: bytes | None) -> None:
+        """found: the whole's sha-256. expected: given by the user; without it, what a source named counts. Raises WrongDigest."""
         wanted, whose, _ = (expected, "--sha256", None) if expected else self._digest or (None, None, None)
         if wanted is not None and found != wanted:
             self._target.discard()
             raise WrongDigest(f"{self._target.shown} has the sha256 {found.hex()}, but {whose} says {wanted.hex()}; nothing is kept")
         self._tally.verified_by = whose
-        return found
 
     async def _attempt(self) -> int:
         one_by_one = OneByOne(self._sources, self._target, self._asker, self._tally, self._learn, self._note)
@@ -93,7 +92,7 @@ class Download:
 
     def _may_be_dealt(self, facts: Facts) -> bool:
         is_part = facts.start == 0 and facts.end is not None and facts.length is not None and facts.end < facts.length
-        return not self._is_single and is_part and facts.validator is not None
+        return not self._is_single and is_part and facts.validator is not None and (facts.length or 0) > DEALT_FROM_BYTES
 
     def _learn(self, answer: Answer) -> None:
         """The whole's digest, where a source tells it. Raises SourceFailed where another told another."""

@@ -1,0 +1,177 @@
+"""Where downloads go: the part file and its state, and the pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minicdn.errors import SourcesFailed, TargetUnwritable
+from minicdn.get.partfile import PartFile
+from minicdn.get.streamed import Streamed
+from tests.kit.files import bytes_of
+
+BODY = bytes_of("body", 10_000)
+ETAG = b'"one"'
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(work, 30))
+
+
+async def half(path: Path, identity: str = "site/file") -> None:
+    """A download that ended with two spans of it there."""
+    part = PartFile(path, identity)
+    assert part.load() == 0
+    part.begin(len(BODY), ETAG)
+    part.write(0, BODY[:3000])
+    part.write(5000, BODY[5000:8000])
+    await part.close()
+
+
+def test_written_in_any_order_it_is_whole_at_the_end(tmp_path: Path) -> None:
+    async def work() -> None:
+        part = PartFile(tmp_path / "file", "site/file")
+        part.load()
+        part.begin(len(BODY), ETAG)
+        for start in (7000, 0, 3000):
+            part.write(start, BODY[start : start + (4000 if start else 3000)])
+        assert await part.sha256(len(BODY)) == hashlib.sha256(BODY).digest()
+        assert not (tmp_path / "file").exists()
+        await part.commit(len(BODY))
+
+    run(work())
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", BODY)]
+
+
+def test_what_was_there_is_gone_on_with(tmp_path: Path) -> None:
+    async def work() -> None:
+        await half(tmp_path / "file")
+        part = PartFile(tmp_path / "file", "site/file")
+        assert part.load() == 6000
+        assert (part.length, part.validator, list(part.held)) == (len(BODY), ETAG, [(0, 3000), (5000, 8000)])
+        part.write(3000, BODY[3000:5000])
+        part.write(8000, BODY[8000:])
+        assert await part.sha256(len(BODY)) == hashlib.sha256(BODY).digest()
+        await part.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: (folder / "file.part.state").unlink(),
+        lambda folder: (folder / "file.part").unlink(),
+        lambda folder: os.truncate(folder / "file.part", 7999),
+        lambda folder: (folder / "file.part.state").write_text("{"),
+        lambda folder: (folder / "file.part.state").write_text(json.dumps({"format": 0})),
+    ],
+)
+def test_a_part_that_is_not_sure_is_begun_anew(tmp_path: Path, spoil: Any) -> None:
+    async def work() -> int:
+        await half(tmp_path / "file")
+        spoil(tmp_path)
+        return PartFile(tmp_path / "file", "site/file").load()
+
+    assert run(work()) == 0
+
+
+def test_a_part_of_another_site_is_begun_anew(tmp_path: Path) -> None:
+    async def work() -> int:
+        await half(tmp_path / "file", "site/file")
+        return PartFile(tmp_path / "file", "other/file").load()
+
+    assert run(work()) == 0
+
+
+def test_a_whole_part_asks_for_one_byte_again(tmp_path: Path) -> None:
+    async def work() -> int:
+        part = PartFile(tmp_path / "file", "site/file")
+        part.load()
+        part.begin(len(BODY), ETAG)
+        part.write(0, BODY)
+        await part.close()
+        return PartFile(tmp_path / "file", "site/file").load()
+
+    assert run(work()) == len(BODY) - 1
+
+
+def test_without_a_validator_nothing_is_kept(tmp_path: Path) -> None:
+    async def work() -> None:
+        part = PartFile(tmp_path / "file", "site/file")
+        part.load()
+        part.begin(len(BODY), None)
+        part.write(0, BODY[:10])
+        await part.close()
+
+    run(work())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_downloads_of_one_file_are_kept_apart(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+
+    async def work() -> None:
+        first, second = PartFile(tmp_path / "file", "site/file"), PartFile(tmp_path / "file", "site/file")
+        first.begin(len(BODY), ETAG)
+        first.write(0, BODY)
+        with pytest.raises(TargetUnwritable, match="another download"):
+            second.begin(len(BODY), ETAG)
+        assert await first.sha256(len(BODY)) == hashlib.sha256(BODY).digest()
+        await first.close()
+
+    run(work())
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TargetUnwritable, match="no such folder"):
+        PartFile(tmp_path / "none" / "file", "x").load()
+
+
+def test_the_pipe_gets_all_in_order(tmp_path: Path) -> None:
+    async def work(fd: int) -> bytes:
+        pipe = Streamed(fd)
+        pipe.begin(len(BODY), ETAG)
+        for start, end in ((4000, 9000), (0, 3000), (2000, 5000), (8500, 10_000)):
+            await pipe.room()
+            pipe.write(start, BODY[start:end])
+        return await pipe.sha256(len(BODY))
+
+    with (tmp_path / "out").open("wb") as out:
+        assert run(work(out.fileno())) == hashlib.sha256(BODY).digest()
+    assert (tmp_path / "out").read_bytes() == BODY
+
+
+def test_what_is_out_of_the_pipe_can_not_be_begun_anew(tmp_path: Path) -> None:
+    async def work(fd: int) -> None:
+        pipe = Streamed(fd)
+        pipe.begin(len(BODY), ETAG)
+        pipe.write(5000, BODY[5000:])
+        pipe.begin(len(BODY), b'"two"')
+        pipe.write(0, b"x")
+        with pytest.raises(SourcesFailed):
+            pipe.begin(len(BODY), ETAG)
+
+    with (tmp_path / "out").open("wb") as out:
+        run(work(out.fileno()))
+
+
+def test_a_reader_that_is_gone() -> None:
+    async def work(fd: int) -> None:
+        pipe = Streamed(fd)
+        pipe.begin(None, None)
+        pipe.write(0, BODY)
+        await pipe.sha256(len(BODY))
+
+    reading, writing = os.pipe()
+    os.close(reading)
+    with pytest.raises(BrokenPipeError):
+        run(work(writing))
+    os.close(writing)
