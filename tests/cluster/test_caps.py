@@ -139,3 +139,33 @@ def test_a_wait_of_our_own_is_nobodys_silence(stage: Stage) -> None:
     answer = ask(other.url, path)
     assert answer.is_whole
     assert answer.body == body
+
+
+def test_a_swarm_keeps_the_caps_as_well(stage: Stage) -> None:
+    """Three peers take one large file at once: the upstream sends it once, at its cap, and no peer sends more than its own."""
+    nginx = stage.nginx()
+    cluster = stage.cluster(nginx.url, peers=3, upstream_rate="3MB/s", up="4MB/s")
+    size = 3 * RATE * SECONDS
+    path = nginx.put("/swarm.bin", bytes_of("swarm", size))
+    begun = time.monotonic()
+    with ThreadPoolExecutor(3) as pool:
+        for seconds in pool.map(lambda peer: seconds_to_read(peer.url, path, size), cluster.peers):
+            assert seconds < SECONDS * 1.5
+    passed_seconds = time.monotonic() - begun
+    received = sum(peer.stats()["upstream_received_bytes"] for peer in cluster.peers)
+    assert size <= received <= size * 1.05, "once, but for what an owner had begun to stream before it dealt"
+    assert received <= 3 * (RATE * passed_seconds + BURST) * 1.05
+    for peer in cluster.peers:
+        assert peer.stats()["peer_sent_bytes"] <= 4 * (RATE * passed_seconds + BURST) * 1.05
+
+
+def test_a_swarm_is_held_back_by_up_and_by_down(stage: Stage) -> None:
+    nginx = stage.nginx()
+    cluster = stage.cluster(nginx.url, peers=2, up="1MB/s")
+    capped = cluster.start_peer("capped", down="2MB/s")
+    cluster.wait_agreed()
+    size = 2 * RATE * SECONDS
+    path = nginx.put("/swarm.bin", bytes_of("swarm", size))
+    assert 2 * RATE * seconds_to_read(capped.url, path, size) == pytest.approx(size, rel=0.1)
+    before = [peer.stats()["peer_sent_bytes"] for peer in cluster.peers]
+    assert max(before) <= RATE * SECONDS * 1.3
