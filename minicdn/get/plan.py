@@ -30,7 +30,7 @@ SILENT_SECONDS = 2.0
 LATE_FACTOR, LATE_SECONDS_MIN = 4.0, 1.0
 LATE_FACTOR_AT_END = 2.0
 REST_SECONDS_MIN, REST_SECONDS_MAX = 0.5, 15.0
-ASIDE_SECONDS = 5.0
+ASIDE_SECONDS, ASIDE_SECONDS_MAX = 5.0, 60.0
 FAILURES_MAX = 5
 """In a row; a source that failed so often is not waited for."""
 SMOOTHING = 0.3
@@ -337,8 +337,7 @@ class Plan:
         source = self._sources[place]
         if now >= source.resting_until:
             source.stalls_count += 1
-            source.resting_until = now + min(ASIDE_SECONDS * 2 ** (source.stalls_count - 1), 60.0)
-            self._rehome(place, now)
+            source.resting_until = now + min(ASIDE_SECONDS * 2 ** (source.stalls_count - 1), ASIDE_SECONDS_MAX)
 
     def _measure(self, passed: float) -> None:
         for source in self._sources:

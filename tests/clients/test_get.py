@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import http.server
 import json
 import os
@@ -12,10 +14,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from minicdn.core.rendezvous import rank
 from tests.kit.clients import need
 from tests.kit.cluster import Cluster
 from tests.kit.files import MIB, big_file, bytes_of, sha256, sha256_of
@@ -198,6 +202,113 @@ def test_the_whole_timeout(slow: tuple[Nginx, Cluster], tmp_path: Path) -> None:
     nginx, cluster = slow
     big_file(nginx.root / "late.bin", LARGE, seed="late")
     assert "not done within 1 s" in get(tmp_path, "--manager", cluster.url, "/late.bin", "--timeout", "1s", code=7)["error"]
+
+
+# Peers that do not agree
+
+
+def ranged(body: bytes, etag: str = '"one"', *, fields: Any = (), spoil: bool = False) -> Any:
+    """A file with an ETag and ranges. spoil: each part has a digest that does not fit it."""
+
+    def script(asked: Asked, line: Line) -> None:
+        lines = [("ETag", etag), ("Accept-Ranges", "bytes"), *fields]
+        first, _, last = asked.fields.get("range", "").removeprefix("bytes=").partition("-")
+        if not first or asked.fields.get("if-range", etag) != etag:
+            line.head(200, lines, length=len(body))
+            line.send(body)
+            return
+        start, end = int(first), min(int(last or len(body)) + 1, len(body))
+        if spoil:
+            lines.append(("Content-Digest", f"sha-256=:{base64.b64encode(hashlib.sha256(b'').digest()).decode()}:"))
+        line.head(206, [*lines, ("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")], length=end - start)
+        line.send(body[start:end])
+
+    return script
+
+
+def named(origins: list[Origin]) -> list[str]:
+    return [word for origin in origins for word in ("--peer", origin.url)]
+
+
+@pytest.fixture
+def three(stage: Stage) -> list[Origin]:
+    """Three that serve /file like peers, to be scripted."""
+    return [stage.origin() for _ in range(3)]
+
+
+FILE = bytes_of("file", 6 * MIB)
+
+
+def in_order(origins: list[Origin]) -> list[Origin]:
+    """Nearest to /file first: that one is asked first."""
+    ranked = rank("/file", [SimpleNamespace(id=origin.url, weight=1.0, origin=origin) for origin in origins])
+    return [row.origin for row in ranked]
+
+
+def test_a_peer_with_another_version_is_left_out(three: list[Origin], tmp_path: Path) -> None:
+    *right, wrong = in_order(three)
+    for origin in right:
+        origin.on("/file", ranged(FILE))
+    wrong.on("/file", ranged(bytes_of("other", len(FILE)), '"two"'))
+    report = get(tmp_path, *named(three), "/file")
+    assert (tmp_path / "file").read_bytes() == FILE
+    assert wrong.url not in {source["url"] for source in report["sources"] if source["bytes"]}
+    assert report["restarts_count"] == 0
+
+
+def test_a_version_that_only_one_has_is_dropped_for_the_others(three: list[Origin], tmp_path: Path) -> None:
+    """The first answer names a version of which its source then dies: the download starts over, and is of one version."""
+    first, *others = in_order(three)
+    old = ranged(bytes_of("old", len(FILE)), '"old"')
+    first.on("/file", lambda asked, line: old(asked, line) if "if-range" not in asked.fields and len(first.asked()) == 1 else line.cut())
+    for origin in others:
+        origin.on("/file", ranged(FILE))
+    report = get(tmp_path, *named(three), "/file")
+    assert (tmp_path / "file").read_bytes() == FILE
+    assert report["restarts_count"] >= 1
+
+
+def test_a_peer_whose_parts_do_not_fit_their_digest(three: list[Origin], tmp_path: Path) -> None:
+    *right, wrong = in_order(three)
+    for origin in right:
+        origin.on("/file", ranged(FILE))
+    wrong.on("/file", ranged(bytes_of("bad", len(FILE)), spoil=True))
+    report = get(tmp_path, *named(three), "/file")
+    assert (tmp_path / "file").read_bytes() == FILE
+    assert next(source["failures_count"] for source in report["sources"] if source["url"] == wrong.url) > 0
+
+
+def test_peers_without_ranges(three: list[Origin], tmp_path: Path) -> None:
+    for origin in three:
+        origin.on("/file", whole(FILE, [("ETag", '"one"')]))
+    assert get(tmp_path, *named(three), "/file")["bytes_peer"] == len(FILE)
+    assert (tmp_path / "file").read_bytes() == FILE
+
+
+def test_one_peer_that_forgot_ranges(three: list[Origin], tmp_path: Path) -> None:
+    *right, plain = in_order(three)
+    for origin in right:
+        origin.on("/file", ranged(FILE))
+    plain.on("/file", whole(FILE, [("ETag", '"one"')]))
+    get(tmp_path, *named(three), "/file")
+    assert (tmp_path / "file").read_bytes() == FILE
+
+
+def test_peers_without_a_strong_validator_are_asked_one_by_one(three: list[Origin], tmp_path: Path) -> None:
+    for origin in three:
+        origin.on("/file", ranged(FILE, 'W/"weak"'))
+    report = get(tmp_path, *named(three), "/file")
+    assert (tmp_path / "file").read_bytes() == FILE
+    assert sum(source["bytes"] > 0 for source in report["sources"]) == 1
+
+
+def test_all_peers_gone_the_upstream_is_asked(three: list[Origin], nginx: Nginx, tmp_path: Path) -> None:
+    path = nginx.put("last.bin", FILE)
+    for origin in three:
+        origin.on(path, lambda asked, line: line.cut())
+    report = get(tmp_path, *named(three), nginx.url + path)
+    assert (tmp_path / "last.bin").read_bytes() == FILE
+    assert (report["bytes_peer"], report["bytes_upstream"]) == (0, len(FILE))
 
 
 # What is said when it can't be

@@ -116,6 +116,17 @@ def test_the_opening_answer_counts_as_a_flight() -> None:
     assert run.plan.adopt("http://stranger", 0, 1000, run.now) is None
 
 
+def test_an_opening_answer_that_is_shorter_than_a_piece() -> None:
+    run = Run()
+    flight = run.plan.adopt(PEERS[2].url, 0, 400, run.now)
+    assert flight is not None
+    run.flying.append(flight)
+    run.bring(flight)
+    assert min((other.start, other.end) for other in run.next()) == (400, 1000)
+    run.bring_all()
+    assert run.plan.is_done
+
+
 def test_what_a_dead_peer_leaves_goes_to_others() -> None:
     run = Run()
     run.next()
@@ -218,8 +229,9 @@ def test_a_pause_of_our_own_is_nobodys_silence() -> None:
     for flight in run.flying:
         run.bring(flight, 1)
     run.tick()
+    run.now += 30.0
     run.bring(run.at(PEERS[1].url)[0], 1)
-    assert run.tick(30.0) == []
+    assert run.tick(0.0) == []
 
 
 def test_a_flight_far_slower_than_most_is_hedged_at_the_end() -> None:
