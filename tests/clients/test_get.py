@@ -207,13 +207,13 @@ def test_the_whole_timeout(slow: tuple[Nginx, Cluster], tmp_path: Path) -> None:
 # Peers that do not agree
 
 
-def ranged(body: bytes, etag: str = '"one"', *, fields: Any = (), spoil: bool = False) -> Any:
-    """A file with an ETag and ranges. spoil: each part has a digest that does not fit it."""
+def ranged(body: bytes, etag: str = '"one"', *, fields: Any = (), spoil: bool = False, obeys: bool = True) -> Any:
+    """A file with an ETag and ranges. spoil: each part has a digest that does not fit it. obeys: parts only where If-Range holds."""
 
     def script(asked: Asked, line: Line) -> None:
         lines = [("ETag", etag), ("Accept-Ranges", "bytes"), *fields]
         first, _, last = asked.fields.get("range", "").removeprefix("bytes=").partition("-")
-        if not first or asked.fields.get("if-range", etag) != etag:
+        if not first or (obeys and asked.fields.get("if-range", etag) != etag):
             line.head(200, lines, length=len(body))
             line.send(body)
             return
@@ -245,11 +245,12 @@ def in_order(origins: list[Origin]) -> list[Origin]:
     return [row.origin for row in ranked]
 
 
-def test_a_peer_with_another_version_is_left_out(three: list[Origin], tmp_path: Path) -> None:
+@pytest.mark.parametrize("obeys", [True, False], ids=["obeys", "ignores"])
+def test_a_peer_with_another_version_is_left_out(three: list[Origin], tmp_path: Path, obeys: bool) -> None:
     *right, wrong = in_order(three)
     for origin in right:
         origin.on("/file", ranged(FILE))
-    wrong.on("/file", ranged(bytes_of("other", len(FILE)), '"two"'))
+    wrong.on("/file", ranged(bytes_of("other", len(FILE)), '"two"', obeys=obeys))
     report = get(tmp_path, *named(three), "/file")
     assert (tmp_path / "file").read_bytes() == FILE
     assert wrong.url not in {source["url"] for source in report["sources"] if source["bytes"]}
