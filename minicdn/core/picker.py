@@ -39,6 +39,9 @@ ATTEMPTS_MAX = 12
 STALL_SECONDS_MIN, STALL_FACTOR = 2.0, 4.0
 HEDGES_MAX = 16
 """Second flights at the same time, at most."""
+FLIGHTS_UNPROVEN, SLOW = 2, 0.0
+FLIGHTS_PER_PIECE = 3
+"""When all of them are late, the oldest one is forgotten for another."""
 LOOKS_MAX = 32
 """Idle sources that are looked at again for one event."""
 UNWANTED, WANTED, FLYING, HELD = range(4)
@@ -84,7 +87,7 @@ class Picker:
         self._is_missing = bytearray(pieces.count)
         self._pieces: dict[int, _Piece] = {}
         self._queued_at: dict[int, str | None] = {}
-        self._wanted_mask = 0
+        self._wanted_mask = self._owners_only_mask = 0
         self._missing_count = 0
         self._window = Window(min(max(LOOK_AHEAD_PER_SOURCE * len(dealers), LOOK_AHEAD_MIN), LOOK_AHEAD_MAX))
         self._eager: dict[str | None, None] = {}
@@ -188,7 +191,8 @@ class Picker:
                 self.sources.get(holder).have_mask |= 1 << index
         if not self._end_flight(index, url):
             return
-        known = self.sources.choose(index, now, rng, besides=(url, self.me), room=FLIGHTS_PER_SOURCE)
+        is_open = not self._owners_only_mask >> index & 1
+        known = self.sources.choose(index, now, rng, besides=(url, self.me), room=FLIGHTS_PER_SOURCE) if is_open else None
         if known is not None:
             self._queue(index, known, is_referred=True)
         else:
@@ -209,6 +213,12 @@ class Picker:
             self._stand_in(index, url, now)
         self._clear_queue(url, now)
         return is_shunned
+
+    def distrust(self, index: int, url: str, now: float) -> None:
+        """A holder's bytes that nobody can vouch for: from now on only owners are asked for this piece, and those who stand in for them."""
+        self._owners_only_mask |= 1 << index
+        if self._end_flight(index, url):
+            self._queue_in_order(index, now)
 
     def gave_up(self, indices: Iterable[int], url: str | None, now: float) -> None:
         """An errand ended without these; nobody is to blame."""
@@ -246,7 +256,8 @@ class Picker:
     def _take(self, source: Source, now: float, found: list[Errand]) -> None:
         self._idle.pop(source.url, None)
         while self._flights_count < FLIGHTS_MAX:
-            room = min(FLIGHTS_PER_SOURCE - source.flights_count, BATCH)
+            most = FLIGHTS_PER_SOURCE if source.bytes_per_second > SLOW * self.sources.usual else FLIGHTS_UNPROVEN
+            room = min(most - source.flights_count, BATCH)
             if room <= 0:
                 return
             if source.is_resting(now):
@@ -280,7 +291,7 @@ class Picker:
         """Pieces of others that it holds, the first ones in the file."""
         if not source.may_hold_for_us(now):
             return None
-        mask = source.have_mask & self._wanted_mask & self._window.mask
+        mask = source.have_mask & self._wanted_mask & self._window.mask & ~self._owners_only_mask
         indices: list[int] = []
         while mask and len(indices) < room:
             lowest = mask & -mask
@@ -302,9 +313,9 @@ class Picker:
         if now - self._moved_at > stall_seconds:
             return found  # nobody brings anything: a second question would not help
         for index, piece in list(self._pieces.items()):
-            if len(piece.flights) != 1 or self._hedges_count >= HEDGES_MAX:
+            if not piece.flights or self._hedges_count >= HEDGES_MAX:
                 continue
-            flight = piece.flights[0]
+            flight = max(piece.flights, key=lambda flight: flight.moved_at)
             source = self.sources.get(flight.url)
             if flight.url is None or flight.url == self.me or now - flight.moved_at < stall_seconds:
                 continue
@@ -313,23 +324,29 @@ class Picker:
                 self._clear_queue(flight.url, now)
             elif self.sources.mean_seconds == 0.0:
                 continue
-            errand = self._second(index, flight, now, rng)
+            errand = self._second(index, piece.flights, now, rng)
             if errand is not None:
                 source.stalled(now)
+                self._forget_oldest(piece)
                 self._fly(index, errand.url, now, is_hedge=True)
                 found.append(errand)
         return found
 
-    def _second(self, index: int, flight: _Flight, now: float, rng: random.Random) -> Errand | None:
-        besides = (flight.url, self.me)
-        source = self.sources.choose(index, now, rng, besides=besides, room=FLIGHTS_PER_SOURCE + 1)
+    def _forget_oldest(self, piece: _Piece) -> None:
+        if len(piece.flights) >= FLIGHTS_PER_PIECE:
+            self._landed(piece.flights.pop(0))
+
+    def _second(self, index: int, flights: list[_Flight], now: float, rng: random.Random) -> Errand | None:
+        asked = {flight.url for flight in flights}
+        is_open = not self._owners_only_mask >> index & 1
+        source = self.sources.choose(index, now, rng, besides=(*asked, self.me), room=FLIGHTS_PER_SOURCE + 1) if is_open else None
         if source is not None:
             return Errand(source.url, (index,), False)
         for place in backups(self._key, index, self._dealers):
             url = self._dealers[place].url
-            if url != flight.url and not self.sources.get(url).is_resting(now):
+            if url not in asked and not self.sources.get(url).is_resting(now):
                 return Errand(url, (index,), True)
-        return Errand(None, (index,), True)
+        return Errand(None, (index,), True) if None not in asked else None
 
     # Book-keeping
 

@@ -120,16 +120,20 @@ class Cache:
         mark: Mark | None = None,
         on_interim: Inform | None = None,
         may_deal: bool = False,
+        exact: bytes | None = None,
     ) -> Found:
         """Something to serve for a GET or HEAD. Raises ClientError (what was asked can't be had) or UpstreamError.
 
         wants_fresh: a peer refreshes its copy, and waits: nothing stale helps it. mark: of the peer that forwards; where it has heard
         of purges that this node has not, nothing is served unasked, and no fill is joined that began before them. on_interim: told of
         1xx answers to a fill that this request starts; who joins one does not know yet whether that answer is for him. may_deal: the peer
-        that asks fetches the pieces of a large body by itself; nothing of it need be here.
+        that asks fetches the pieces of a large body by itself; nothing of it need be here. exact: a part of the version with this strong
+        validator is wanted, fresh or not: the peer has the rest of it.
         """
         is_behind = is_forwarded and self._purger.is_behind(mark)
         entry = self._choose(request)
+        if exact is not None and entry is not None and strong_validator(entry.head) == exact and not missing_spans(request, entry):
+            return self._hit(request, entry, Serve(stale=False, refresh=False, detail=""), is_forwarded=is_forwarded)
         plan = decide(request, entry.stored if entry is not None else None, self._clock.wall(), self.policy)
         match plan:
             case Serve() if entry is not None and not (is_behind or self._purger.is_unsure):
@@ -175,6 +179,10 @@ class Cache:
     def open(self, body: Body, start: int, end: int | None) -> FollowingReader:
         """A reader that keeps the body's fill going while it is open."""
         return FollowingReader(body, body.open(start, end), self._dock.reader_left)
+
+    def keep_filling(self, body: Body) -> None:
+        """Others will ask for its parts, though nobody reads it now."""
+        self._dock.keep_filling(body)
 
     def stored_for(self, key: str) -> list[Entry]:
         """What is stored of a key, or of another that differs from it only where a response said it does not matter."""

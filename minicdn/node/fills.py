@@ -30,7 +30,7 @@ from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, Pee
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Ask, Fill, Outcome
 from minicdn.node.reading import close, skip
-from minicdn.node.suppliers import Kind, Part, Supply, is_early_news
+from minicdn.node.suppliers import UNREAD_BYTES_MAX, Kind, Part, Supply, is_early_news
 from minicdn.node.swarms import Swarms
 from minicdn.node.told import Echoes, Told
 from minicdn.node.wanted import range_value
@@ -108,6 +108,11 @@ class Dock:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def keep_filling(self, body: Body) -> None:
+        """Though nobody reads it now."""
+        for fill in self._filling.get(body, ()):
+            fill.is_wanted = True
 
     def reader_left(self, body: Body) -> None:
         """Called when somebody stopped reading."""
@@ -346,6 +351,8 @@ class Dock:
         """All bytes into the body, from as many suppliers as it takes. Returns the last one, for closing."""
         position = supply.offset
         end = supply.end if supply.end is not None else supply.length
+        if end is None or end - position > UNREAD_BYTES_MAX:
+            supply.widen()
         # A part that is passed on alone is a body of its own, which begins at its first byte.
         shift = position if fill.span is None else 0
         verifier = Verifier(supply.head.fields if supply.end is None and fill.request.method == "GET" else ())

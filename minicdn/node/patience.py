@@ -55,6 +55,7 @@ class PatientUpstream:
         *,
         follows: bool = False,
         on_interim: Inform | None = None,
+        unread_bytes_max: int | None = None,
     ) -> UpstreamAnswer:
         """As Upstream.send. Raises UpstreamError, at once while the upstream rests."""
         turn = await self._take_turn()
@@ -67,7 +68,16 @@ class PatientUpstream:
 
         self._counters.add("upstream_requests_count")
         try:
-            answer = await self._upstream.send(method, key, fields, content, follows=follows, on_connected=reach, on_interim=on_interim)
+            answer = await self._upstream.send(
+                method,
+                key,
+                fields,
+                content,
+                follows=follows,
+                on_connected=reach,
+                on_interim=on_interim,
+                unread_bytes_max=unread_bytes_max,
+            )
             reach()
             return answer
         except UpstreamUnreachable as error:

@@ -33,6 +33,8 @@ from minicdn.wire.upstream import UpstreamAnswer
 
 NOT_PASSED = frozenset((b"host", b"expect"))
 ORIGINS_CONDITIONS = frozenset((b"if-match", b"if-unmodified-since"))
+UNREAD_BYTES_MAX = 256 * 1024
+"""Of an answer whose head may show that the body should rather come in pieces."""
 NOT_FILLED_WITH = frozenset((b"range", b"content-length"))
 
 
@@ -64,6 +66,8 @@ class Supply:
     status: int = 0
     member: bytes | None = None
     is_stale: bool = False
+    widen: Callable[[], None] = lambda: None
+    """All of the body is wanted; up to then little of it is let come."""
     deal: Deal | None = None
     """How the bytes are to be come by, where none of them follow."""
 
@@ -164,7 +168,12 @@ class UpstreamSupplier:
         elif held is not None and held.stored is not None:
             fields += validation_fields(held.stored.head)
         answer = await self._upstream.send(
-            request.method, full_key(request), fields, follows=self._follows_redirects, on_interim=on_interim
+            request.method,
+            full_key(request),
+            fields,
+            follows=self._follows_redirects,
+            on_interim=on_interim,
+            unread_bytes_max=UNREAD_BYTES_MAX if part is None and request.method == "GET" else None,
         )
         try:
             _check_asked_for(answer.head.status, held if part is None else None, part)
@@ -201,6 +210,7 @@ class UpstreamSupplier:
             request_at=answer.request_at,
             response_at=answer.response_at,
             status=answer.head.status,
+            widen=answer.widen,
         )
 
     async def _counted(self, answer: UpstreamAnswer) -> AsyncIterator[bytes]:

@@ -330,7 +330,9 @@ class Swarm:
             vouched = await self._vouched(url, index)
             if vouched is None:
                 body.forget_unverified(index)
-                return  # nobody can tell: asked for again, elsewhere
+                picker.distrust(index, url, self._parts.clock.monotonic())
+                self._again.set()
+                return
             is_right = body.accept(index, vouched)
         now = self._parts.clock.monotonic()
         if is_right:
@@ -357,6 +359,7 @@ class Swarm:
                         witness, self._question([index], is_owners=witness == owner, to=witness, is_digests=True)
                     )
             except (PeerError, TimeoutError):
+                self.picker.failed(witness, (), self._parts.clock.monotonic())
                 continue
             await stream.close()
             for _, digest in stream.answer.digests:

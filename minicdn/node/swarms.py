@@ -7,12 +7,12 @@ reckon with the same owners, whatever lists they hold. A deal stays as it is whi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
 from minicdn.core.conditional import strong_validator
-from minicdn.core.headers import first
+from minicdn.core.headers import first, without
 from minicdn.core.message import Head, Request
 from minicdn.core.pieces import Dealer, Pieces, piece_bytes
 from minicdn.core.roster import PeerList
@@ -28,6 +28,10 @@ SWARMS_MAX = 1024
 DEAL_SECONDS = 60.0
 """A deal that nobody asked for in so long is made anew."""
 ASKERS_MAX = 64
+VIA = frozenset((b"via",))
+STREAMED_BYTES_MAX = 32 * 1024 * 1024
+"""Up to here the file's owner takes all of it in one answer and the pieces' owners have them from there: what is under way of an answer that is
+left unread would be a large part of it."""
 
 
 @dataclass(slots=True)
@@ -75,10 +79,14 @@ class Swarms:
         if not fill.may_deal or supply.kind is not Kind.FOUND or supply.stored is None or supply.length is None:
             return False
         end = supply.length if supply.end is None else supply.end
-        if supply.deal is None and not (self._has_parts(supply.head) or supply.end is not None):
+        if supply.deal is None and not self._is_worth_parting(supply, end - supply.offset):
             return False
         is_worth = self._is_worth(supply.head, supply.length, end - supply.offset)
         return is_worth and (supply.deal is not None or len(self._dealers()) > 1)
+
+    def _is_worth_parting(self, supply: Supply, wanted: int) -> bool:
+        """Whether the rest of an upstream's answer is to be left unread, and asked for by those who own its pieces."""
+        return wanted > STREAMED_BYTES_MAX and (self._has_parts(supply.head) or supply.end is not None)
 
     def is_worth_completing(self, entry: Entry, gaps: list[tuple[int, int]]) -> bool:
         """Whether what is missing of a partial body should come in pieces."""
@@ -101,9 +109,11 @@ class Swarms:
         if length is None or validator is None or entry.stored is None or not self._is_worth(entry.head, length, length):
             return None
         file = FileId(request.key, validator, length)
-        if not entry.body.is_partial:
-            return self._deal(file, hint=self.me()) if self._is_crowd(file, asker) else None
-        return self._deal(file)
+        if entry.body.is_partial:
+            return self._deal(file) if len(self._dealers()) > 1 else None
+        # Without parts from the upstream, nobody could go on when this node is gone, but by a stream of the whole.
+        is_dealt = self._has_parts(entry.head) and (entry.body.is_filling or self._is_crowd(file, asker))
+        return self._deal(file, hint=self.me()) if is_dealt else None
 
     def _is_crowd(self, file: FileId, asker: str) -> bool:
         """What is here whole, or comes in order only, goes to one asker straight from here, to several through each other."""
@@ -117,15 +127,16 @@ class Swarms:
     def _deal(self, file: FileId, hint: str | None = None) -> Deal | None:
         now, dealt = self._parts.clock.monotonic(), self._deals.get(file)
         if dealt is None or now - dealt.used_at > DEAL_SECONDS or dealt.deal.hint != hint:
-            dealers = self._dealers()
-            if len(dealers) < 2:
+            dealers = self._dealers(besides=hint)
+            if not dealers:
                 return None
             dealt = self._deals[file] = _Dealt(Deal(dealers, hint), now)
         dealt.used_at = now
         return dealt.deal
 
-    def _dealers(self) -> tuple[Dealer, ...]:
-        return tuple(Dealer(member.url, member.share) for member in self._peer_list().members if member.share > 0)
+    def _dealers(self, besides: str | None = None) -> tuple[Dealer, ...]:
+        """Who may own pieces. besides: who sends each of them once, to its owner, and has no uplink left for more."""
+        return tuple(Dealer(member.url, member.share) for member in self._peer_list().members if member.share > 0 and member.url != besides)
 
     # Swarms
 
@@ -141,6 +152,8 @@ class Swarms:
         if deal is None:
             return None
         if swarm is None or swarm.deal != deal:
+            # Who passed the first request on is no part of this node's own: asked for a piece, he would take it for a loop.
+            request = replace(request, fields=without(request.fields, VIA))
             seed = self._seeding.seed(file, request, Pieces.of(entry.body.length))
             swarm = self._swarms[entry.body] = Swarm(self._parts, entry, request, deal, seed, self.me())
         return swarm

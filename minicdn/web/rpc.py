@@ -60,6 +60,7 @@ class PeerDoor:
                 mark=mark,
                 on_interim=self._informing(scope),
                 may_deal=fetch.asker is not None,
+                exact=fetch.validator if fetch.range is not None else None,
             )
         except MinicdnError as error:
             await self._send_head(send, _no(error), 0)
@@ -104,6 +105,7 @@ class PeerDoor:
         """A large file is fetched in pieces by who asks for it; where it can't be, it must begin to come here after all."""
         deal = self._node.swarms.deal_for(found.entry, request, fetch.asker or "")
         if deal is not None:
+            self._node.cache.keep_filling(found.entry.body)
             pairs = tuple((dealer.url, dealer.weight) for dealer in deal.dealers)
             return replace(answer, deal=pairs, hint=deal.hint, offset=0, end=None)
         self._node.swarms.bring(found.entry, request)

@@ -9,6 +9,7 @@ The parser does not know which request it reads the answer to; what it takes for
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from typing import Any
 
@@ -21,6 +22,8 @@ HEAD_BYTES_MAX = 256 * 1024
 """Of a head with the interim answers before it, and of what is no content in a body: trailers, chunks' extensions."""
 HEAD_END = b"\r\n\r\n"
 BODILESS = (204, 304)
+UNREAD_BYTES_WIDE = 64 * 1024 * 1024
+WINDOW_CLAMP: int | None = getattr(socket, "TCP_WINDOW_CLAMP", None)
 
 
 class Lost(Exception):
@@ -38,6 +41,7 @@ class ClientConnection(asyncio.Protocol):
         self.status = 0
         self.fields: list[tuple[bytes, bytes]] = []
         self.exchanges_count = 0
+        self._unread_bytes_max: int | None = None
         self._on_interim: Inform | None = None
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._is_lost = False
@@ -85,6 +89,18 @@ class ClientConnection(asyncio.Protocol):
         self._is_sent = not is_streaming
         self._on_interim = on_interim
         self._transport.write(head)
+
+    def bound_unread(self, bytes_max: int | None) -> None:
+        """How much the other side may send before it is read, from now on, where the system can say so. None: as the system likes it."""
+        if bytes_max == self._unread_bytes_max:
+            return
+        self._unread_bytes_max = bytes_max
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None and WINDOW_CLAMP is not None:
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, WINDOW_CLAMP, bytes_max or UNREAD_BYTES_WIDE)
+            except OSError:
+                pass  # then more of an answer that is left unread is lost, that is all
 
     async def write(self, data: bytes) -> None:
         """More of the request's body; waits while the other side is slow. Raises Lost."""

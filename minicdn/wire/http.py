@@ -70,6 +70,12 @@ class Exchange:
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise _translate(error, is_answered=True) from error
 
+    def widen(self) -> None:
+        """All of the body is wanted, as fast as it comes."""
+        widen = getattr(self._response.stream, "widen", None)
+        if widen is not None:
+            widen()
+
     async def read(self, bytes_max: int) -> bytes:
         """The whole body, where it is known to be short. Raises Broken past `bytes_max`."""
         collected = bytearray()
@@ -104,8 +110,10 @@ class HttpDoor:
         *,
         on_connected: Callable[[], None] | None = None,
         on_interim: Inform | None = None,
+        unread_bytes_max: int | None = None,
     ) -> Exchange:
-        """Send a request and wait for the final response's head. on_connected: called where a new connection was made for it.
+        """Send a request and wait for the final response's head. unread_bytes_max: how much of the body may be under way before
+        somebody wants it (Exchange.widen). on_connected: called where a new connection was made for it.
         on_interim: told of 1xx answers. Raises Unreachable, TimedOut or Broken."""
         stream = _Content(content) if content is not None and not isinstance(content, bytes) else None
         try:
@@ -115,7 +123,13 @@ class HttpDoor:
                 headers=list(fields),
                 content=content if isinstance(content, bytes) else None,
                 stream=stream,
-                extensions={"timeout": self._timeout, "target": target, "on_connected": on_connected, "on_interim": on_interim},
+                extensions={
+                    "timeout": self._timeout,
+                    "target": target,
+                    "on_connected": on_connected,
+                    "on_interim": on_interim,
+                    "unread_bytes_max": unread_bytes_max,
+                },
             )
             return Exchange(await self._transport.handle_async_request(request))
         except httpx.HTTPError as error:

@@ -23,7 +23,8 @@ REFUSAL = 300
 
 class LeanTransport(httpx.AsyncBaseTransport):
     """Honours the request extensions `target` (bytes on the request line), `timeout` (connect, read, write, pool: seconds),
-    `on_connected` (called for each new connection) and `on_interim` (told of 1xx answers)."""
+    `on_connected` (called for each new connection), `on_interim` (told of 1xx answers) and `unread_bytes_max` (how much may be under way
+    before the body is read; widen() ends that)."""
 
     def __init__(self, *, connections_max: int, keepalive_seconds: float) -> None:
         self._pool = Pool(connections_max, keepalive_seconds)
@@ -67,6 +68,7 @@ class LeanTransport(httpx.AsyncBaseTransport):
 async def _send_and_wait(connection: ClientConnection, request: httpx.Request, waits: dict[str, float]) -> asyncio.Task[None] | None:
     """Until there is an answer. Returns what still sends the body, where the answer came before its end."""
     head, on_interim = _head(request), request.extensions.get("on_interim")
+    connection.bound_unread(request.extensions.get("unread_bytes_max"))
     if isinstance(request.stream, httpx.ByteStream):
         connection.begin(request.method, head, on_interim=on_interim)
         await _in_time(connection.wait_head(), waits["read"])
@@ -155,6 +157,10 @@ class _Stream(httpx.AsyncByteStream):
                 yield chunk
         except Lost as error:
             raise httpx.RemoteProtocolError(str(error)) from error
+
+    def widen(self) -> None:
+        """All of it is wanted."""
+        self._connection.bound_unread(None)
 
     async def aclose(self) -> None:
         if self._is_closed:

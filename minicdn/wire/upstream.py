@@ -40,6 +40,10 @@ class UpstreamAnswer:
         except ExchangeError as error:
             raise UpstreamError(f"the upstream broke off: {error}", timed_out=isinstance(error, TimedOut)) from error
 
+    def widen(self) -> None:
+        """All of the body is wanted."""
+        self.exchange.widen()
+
     async def close(self) -> None:
         await self.exchange.close()
 
@@ -65,6 +69,7 @@ class Upstream:
         follows: bool = False,
         on_connected: Callable[[], None] | None = None,
         on_interim: Inform | None = None,
+        unread_bytes_max: int | None = None,
     ) -> UpstreamAnswer:
         """fields: end-to-end ones; Host is set here. follows: GET and HEAD go after redirects, FOLLOWED_MAX of them, to wherever the
         upstream points. on_connected: called where a new connection to the upstream was made. on_interim: told of 1xx answers, their
@@ -75,7 +80,7 @@ class Upstream:
         request_at = self._wall()
         base, target = self._base, self._prefix + key.encode("ascii")
         try:
-            exchange = await self._exchange(method, base, target, lines, content, on_connected, on_interim)
+            exchange = await self._exchange(method, base, target, lines, content, on_connected, on_interim, unread_bytes_max)
         except UpstreamError as error:
             if isinstance(error.__cause__, NotConnected):
                 raise UpstreamUnreachable(str(error)) from error
@@ -101,10 +106,20 @@ class Upstream:
         content: AsyncIterable[bytes] | None,
         on_connected: Callable[[], None] | None = None,
         on_interim: Inform | None = None,
+        unread_bytes_max: int | None = None,
     ) -> Exchange:
         try:
             named = [(b"Host", host_field(base)), *lines]
-            return await self._door.send(method, base, target, named, content, on_connected=on_connected, on_interim=on_interim)
+            return await self._door.send(
+                method,
+                base,
+                target,
+                named,
+                content,
+                on_connected=on_connected,
+                on_interim=on_interim,
+                unread_bytes_max=unread_bytes_max,
+            )
         except ExchangeError as error:
             raise UpstreamError(f"the upstream {self.url} can't be asked: {error}", timed_out=isinstance(error, TimedOut)) from error
 
