@@ -20,16 +20,19 @@ def parse_node_url(text: str) -> str:
         raise ValueError(f"{text!r} is not a URL such as http://host:11001")
     if parts.username is not None or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(f"{text!r} has more than scheme, host and port")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = parts.port
-    if port is None or port == {"http": 80, "https": 443}[parts.scheme]:
-        return f"{parts.scheme}://{host}"
-    if port == 0:
+    if parts.port == 0:
         raise ValueError(f"{text!r} names port 0")
-    return f"{parts.scheme}://{host}:{port}"
+    return node_url(parts.scheme, parts.hostname, parts.port)
 
 
-def url_from_address(address: str, port: int) -> str:
+def node_url(scheme: str, host: str, port: int | None) -> str:
+    """The one spelling, of its parts. host: in lower case, an IPv6 address without its brackets."""
+    named = f"[{host}]" if ":" in host else host
+    is_usual = port is None or port == {"http": 80, "https": 443}.get(scheme)
+    return f"{scheme}://{named}" if is_usual else f"{scheme}://{named}:{port}"
+
+
+def url_from_address(address: str, port: int, scheme: str = "http") -> str:
     """The URL of a node by the address it was seen from (an IPv6 address goes into brackets, an IPv4 one inside IPv6 comes out).
 
     ValueError where that address means something on one machine only.
@@ -38,7 +41,7 @@ def url_from_address(address: str, port: int) -> str:
     found = getattr(found, "ipv4_mapped", None) or found
     if getattr(found, "scope_id", None):
         raise ValueError(f"{address} is a link-local address, which others can't use")
-    return parse_node_url(f"http://[{found}]:{port}" if found.version == 6 else f"http://{found}:{port}")
+    return parse_node_url(f"{scheme}://[{found}]:{port}" if found.version == 6 else f"{scheme}://{found}:{port}")
 
 
 def is_loopback_url(url: str) -> bool:

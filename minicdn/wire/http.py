@@ -14,6 +14,7 @@ import httpx
 
 from minicdn.core.message import Fields, Inform
 from minicdn.errors import MinicdnError
+from minicdn.wire.tls import Contexts, PinOf
 
 KEEPALIVE_SECONDS = 4.0
 """How long an idle connection is kept for the next exchange: less than the 5 s after which common servers close theirs, so that
@@ -95,9 +96,16 @@ class HttpDoor:
     """A pool of connections. One for the upstream, one for peers and manager."""
 
     def __init__(
-        self, *, connections_max: int, connect_seconds: float, read_seconds: float, keepalive_seconds: float = KEEPALIVE_SECONDS
+        self,
+        *,
+        connections_max: int,
+        connect_seconds: float,
+        read_seconds: float,
+        keepalive_seconds: float = KEEPALIVE_SECONDS,
+        pin_of: PinOf | None = None,
     ) -> None:
-        self._transport = _transport(connections_max, keepalive_seconds)
+        """pin_of: the fingerprints of nodes that are known by theirs (tls.py)."""
+        self._transport = _transport(connections_max, keepalive_seconds, Contexts(pin_of))
         self._timeout = {"connect": connect_seconds, "read": read_seconds, "write": read_seconds, "pool": read_seconds}
 
     async def send(
@@ -149,8 +157,8 @@ def host_field(base: httpx.URL) -> bytes:
     return base.netloc
 
 
-def _transport(connections_max: int, keepalive_seconds: float) -> httpx.AsyncBaseTransport:
-    """Ours; httpx's own where httptools is missing."""
+def _transport(connections_max: int, keepalive_seconds: float, contexts: Contexts | None = None) -> httpx.AsyncBaseTransport:
+    """Ours; httpx's own where httptools is missing, which knows no fingerprints."""
     try:
         from minicdn.wire.transport import LeanTransport
     except ImportError:
@@ -158,7 +166,7 @@ def _transport(connections_max: int, keepalive_seconds: float) -> httpx.AsyncBas
             max_connections=connections_max, max_keepalive_connections=connections_max, keepalive_expiry=keepalive_seconds
         )
         return httpx.AsyncHTTPTransport(limits=limits, http2=False)
-    return LeanTransport(connections_max=connections_max, keepalive_seconds=keepalive_seconds)
+    return LeanTransport(connections_max=connections_max, keepalive_seconds=keepalive_seconds, contexts=contexts)
 
 
 def _translate(error: Exception, *, is_answered: bool) -> ExchangeError:

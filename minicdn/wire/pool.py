@@ -6,10 +6,11 @@ import asyncio
 import ssl
 from collections import deque
 
-import certifi
 import httpx
 
+from minicdn.core.nodeurl import node_url
 from minicdn.wire.connection import ClientConnection
+from minicdn.wire.tls import Contexts
 
 Site = tuple[str, str, int]
 """Scheme, host, port."""
@@ -19,14 +20,14 @@ _Idle = deque[tuple[ClientConnection, asyncio.TimerHandle]]
 class Pool:
     """take(), one exchange, give_back(): always, however it ended."""
 
-    def __init__(self, connections_max: int, keepalive_seconds: float) -> None:
+    def __init__(self, connections_max: int, keepalive_seconds: float, contexts: Contexts | None = None) -> None:
         self._connections_max = connections_max
         self._free = asyncio.Semaphore(connections_max)
         self._keepalive_seconds = keepalive_seconds
         self._idle: dict[Site, _Idle] = {}
         self._idle_count = 0
         self._taken: set[ClientConnection] = set()
-        self._context: ssl.SSLContext | None = None
+        self._contexts = contexts or Contexts()
         self._is_closed = False
 
     async def take(self, site: Site, waits: dict[str, float], *, is_new: bool = False) -> ClientConnection:
@@ -112,9 +113,7 @@ class Pool:
         return connection
 
     async def _open(self, scheme: str, host: str, port: int) -> ClientConnection:
-        if scheme == "https" and self._context is None:
-            self._context = _trusting()
-        context = self._context if scheme == "https" else None
+        context = self._contexts.of(node_url(scheme, host, port))
         _, connection = await asyncio.get_running_loop().create_connection(ClientConnection, host, port, ssl=context)
         return connection
 
@@ -124,19 +123,9 @@ def _in_words(error: OSError | UnicodeError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not to be trusted: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS connection: {(error.reason or str(error)).replace('_', ' ').lower()}"
+        return f"no TLS connection: {error.reason.replace('_', ' ').lower() if error.reason else error}"
     if isinstance(error, UnicodeError):
         return "that is no host name"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     return error.strerror or str(error) or type(error).__name__
-
-
-def _trusting() -> ssl.SSLContext:
-    """The system's certificate authorities; where it has none to show, certifi's."""
-    context = ssl.create_default_context()
-    paths = ssl.get_default_verify_paths()
-    if not context.get_ca_certs() and not (paths.capath or paths.cafile):
-        context.load_verify_locations(certifi.where())
-    context.set_alpn_protocols(["http/1.1"])
-    return context

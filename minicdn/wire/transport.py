@@ -15,6 +15,7 @@ import httpx
 
 from minicdn.wire.connection import ClientConnection, Lost
 from minicdn.wire.pool import Pool, Site
+from minicdn.wire.tls import Contexts
 
 REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 REFUSAL = 300
@@ -26,8 +27,8 @@ class LeanTransport(httpx.AsyncBaseTransport):
     `on_connected` (called for each new connection), `on_interim` (told of 1xx answers) and `unread_bytes_max` (how much may be under way
     before the body is read; widen() ends that)."""
 
-    def __init__(self, *, connections_max: int, keepalive_seconds: float) -> None:
-        self._pool = Pool(connections_max, keepalive_seconds)
+    def __init__(self, *, connections_max: int, keepalive_seconds: float, contexts: Contexts | None = None) -> None:
+        self._pool = Pool(connections_max, keepalive_seconds, contexts)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         waits, site = request.extensions["timeout"], _site(request)
