@@ -1,0 +1,66 @@
+"""Idle keep-alive connections, and load beside them: memory of each, p99, and whether one failed; beside nginx.
+
+Every connection asks once, rests while wrk loads the server, and asks again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import socket
+
+from scripts.benchmarks.caches import Cache, installed, start_origin
+from scripts.benchmarks.figures import Figure, Figures, add_common_options, memory_bytes, stage
+from scripts.benchmarks.hits import SMALL
+from scripts.benchmarks.load import close_all, connected, read_answer, request, run_wrk
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_common_options(parser, rounds=2)
+    parser.add_argument("--idle", type=int, default=5000, metavar="N")
+
+
+def run(options: argparse.Namespace) -> int:
+    how = f"`scripts/bench connections`: {options.idle} idle keep-alive connections, wrk on 32 more, 10 KiB; then each asks again."
+    figures = Figures("connections", f"{options.idle} idle connections", how)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with stage(options) as (crew, folder):
+        origin = start_origin(crew, folder, [SMALL])
+        caches = [start(crew, folder, origin) for start in installed().values()]
+        for number in range(1, options.rounds + 1):
+            for cache in caches:
+                for figure in _one(cache, options, number):
+                    figures.add(figure)
+    return figures.finish(options)
+
+
+def _one(cache: Cache, options: argparse.Namespace, number: int) -> list[Figure]:
+    run_wrk(cache.port, f"/{SMALL}", 1)
+    before = _memory(cache)
+    sockets = connected(cache.port, options.idle)
+    try:
+        _ask(sockets)
+        each = (_memory(cache) - before) / options.idle / 1024
+        cpu = cache.cpu_seconds()
+        load = run_wrk(cache.port, f"/{SMALL}", options.seconds)
+        cpu = (cache.cpu_seconds() - cpu) / load["requests_count"] * 1e6
+        _ask(sockets)
+    finally:
+        close_all(sockets)
+    return [
+        Figure("memory of an idle connection", cache.name, number, each, "KiB"),
+        Figure("a hit beside them", cache.name, number, cpu),
+        Figure("p99 beside them", cache.name, number, load["p99"] * 1000, "ms", {"p50 ms": load["p50"] * 1000}),
+    ]
+
+
+def _ask(sockets: list[socket.socket]) -> None:
+    """RunFailed at the first that fails."""
+    for sock in sockets:
+        sock.sendall(request(f"/{SMALL}"))
+        read_answer(sock)
+
+
+def _memory(cache: Cache) -> int:
+    return sum(memory_bytes(process.pid) for process in cache.processes)
