@@ -7,13 +7,17 @@ from typing import NoReturn
 
 from minicdn.closing import Closing
 from minicdn.errors import COLD_EXIT_CODE
+from minicdn.hiding import hide_token
 
 STARTS = ("manager", "peer")
 
 
 def main() -> NoReturn:
+    is_start = bool(sys.argv[1:2]) and sys.argv[1] in STARTS
+    if is_start:
+        hide_token()
     closing = Closing()
-    if sys.argv[1:2] and sys.argv[1] in STARTS:
+    if is_start:
         closing.listen()
     try:
         from minicdn.cli import main as run

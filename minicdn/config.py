@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minicdn.errors import UsageError
-from minicdn.options import BOTH, FOLDER, OPTIONS, SWITCH, Option, options_of
+from minicdn.options import BOTH, FOLDER, OPTIONS, SECRET, SWITCH, Option, options_of
 from minicdn.settings import Settings
+from minicdn.values import parse_token
 
 DEFAULT_FILE = "minicdn.toml"
 CONFIG_ENV = "MINICDN_CONFIG"
 _FILE_BYTES_MAX = 1 << 20
+_TOKEN_BYTES_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def resolve(role: str, flags: Mapping[str, str | None], environ: Mapping[str, st
         values[option.setting] = option.default(role) if found is None else found
         if found is not None:
             given.add(option.name)
-    settings = Settings(**values)  # type: ignore[arg-type]
+    settings = _with_token(Settings(**values))  # type: ignore[arg-type]
     _check_together(settings)
     return Resolved(settings, frozenset(given))
 
@@ -58,6 +60,24 @@ def _look_up(option: Option, role: str, flags: Mapping[str, str | None], environ
     if isinstance(section, Mapping) and option.name in section:
         return section[option.name]
     return file.get(option.name) if option.roles == BOTH else None
+
+
+def _with_token(settings: Settings) -> Settings:
+    """With what the token's file says."""
+    if settings.token_file is None:
+        return settings
+    if settings.token is not None:
+        raise UsageError("--token and --token-file are both given; leave one of them out")
+    try:
+        with Path(settings.token_file).expanduser().open("rb") as file:
+            line = file.readline(_TOKEN_BYTES_MAX).decode()
+        return replace(settings, token=parse_token(line))
+    except OSError as error:
+        raise UsageError(f"--token-file {settings.token_file}: can't be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--token-file {settings.token_file}: its first line is no text") from None
+    except ValueError as error:
+        raise UsageError(f"--token-file {settings.token_file}: {error}") from None
 
 
 def _parse(option: Option, text: str, where: str) -> object:
@@ -123,7 +143,8 @@ def _check_value(option: Option, value: object, where: str) -> object:
     # bool is an int to Python, and not to the person who wrote `port = true`.
     is_right = isinstance(value, option.kind.toml_types) and (option.kind is SWITCH or not isinstance(value, bool))
     if not is_right:
-        raise UsageError(f"{where}: {value!r} has the wrong type; write for example {option.kind.toml_example}")
+        shown = "it" if option.kind is SECRET else repr(value)
+        raise UsageError(f"{where}: {shown} has the wrong type; write for example {option.kind.toml_example}")
     if option.kind is SWITCH:
         return value
     return _parse(option, str(value), where)
@@ -135,6 +156,10 @@ def _check_together(settings: Settings) -> None:
         raise UsageError("the manager needs the site to serve: add --upstream URL, for example --upstream https://files.example.com")
     if settings.role == "peer" and settings.manager is None:
         raise UsageError("a peer needs its manager: add --manager URL, as the manager's start printed it")
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise UsageError("--tls-cert and --tls-key go together; minicdn cert makes both")
+    if settings.fingerprint is not None and not (settings.manager or "").startswith("https://"):
+        raise UsageError("--fingerprint is for a manager that speaks TLS: write --manager https://…")
     if settings.role == "manager" and settings.small_bytes > settings.memory_bytes:
         raise UsageError("--small is more than --memory: a small file must fit; lower --small or raise --memory")
     if settings.window_seconds <= settings.renew_seconds:

@@ -17,6 +17,7 @@ from minicdn.values import (
     parse_base_url,
     parse_count,
     parse_duration,
+    parse_fingerprint,
     parse_lifetimes,
     parse_names,
     parse_node_url,
@@ -25,6 +26,7 @@ from minicdn.values import (
     parse_size,
     parse_switch,
     parse_text,
+    parse_token,
 )
 
 PEER_PORT = 11001
@@ -46,6 +48,8 @@ NODE_URL = Kind("URL", parse_node_url, toml_example='"http://192.168.1.5:11000"'
 TEXT = Kind("TEXT", parse_text)
 FOLDER = Kind("DIR", parse_text)
 FILE = Kind("FILE", parse_text)
+SECRET = Kind("TOKEN", parse_token)
+FINGERPRINT = Kind("SHA256", parse_fingerprint, toml_example='"sha256:…"')
 PORT = Kind("PORT", parse_port, (int,), "11000")
 SIZE = Kind("SIZE", parse_size, (str, int), '"256MiB"')
 RATE = Kind("RATE", parse_rate, (str, int), '"10MB/s"')
@@ -104,6 +108,17 @@ OPTIONS = (
     Option(
         "back-to-source", "may_ask_upstream", SWITCH, PEER, "Node",
         "Own files and ask the upstream for them; off: never contact it, and answer 502 where no other node helps.",
+    ),
+    Option(
+        "token-file", "token_file", FILE, BOTH, "Security",
+        "Read the cluster's token from this file's first line. Only nodes that know it join, ask each other and purge.",
+    ),
+    Option("token", "token", SECRET, BOTH, "Security", "The token itself, 16 characters at least; a file keeps it better."),
+    Option("tls-cert", "tls_cert", FILE, BOTH, "Security", "Speak TLS with this certificate (PEM); minicdn cert makes one."),
+    Option("tls-key", "tls_key", FILE, BOTH, "Security", "The certificate's private key (PEM)."),
+    Option(
+        "fingerprint", "fingerprint", FINGERPRINT, PEER, "Security",
+        "The manager's certificate, as its start printed it: sha256:…; without it, the system's authorities decide.",
     ),
     Option("cache-dir", "cache_dir", FOLDER, BOTH, "Node", "The folder of large files; one node per folder."),
     Option("memory", "memory_bytes", SIZE, BOTH, "Node", "Budget of the memory cache.", True),

@@ -6,7 +6,7 @@ while a node runs is state, and lives with whoever changes it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 KIB = 1024
@@ -40,6 +40,17 @@ class Settings:
     log_file_bytes: int = 64 * MIB
     """The log file is renamed to FILE.1 … FILE.`log_files_kept` at this size."""
     log_files_kept: int = 5
+
+    # Who may do what (docs/security.md)
+    token: str | None = field(default=None, repr=False)
+    """What all nodes of a cluster know, and nobody else; None: whoever reaches a node may speak as one."""
+    token_file: str | None = None
+    """Where the token was read from; for the line that is printed for others."""
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    """PEM files; None: no TLS."""
+    fingerprint: str | None = None
+    """`sha256:` and 64 hex digits: the manager's certificate; None: authorities decide. Peers only."""
 
     # Membership
     renew_seconds: float = 5.0

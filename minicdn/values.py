@@ -10,6 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from minicdn.core.nodeurl import parse_node_url as parse_canonical_node_url
+from minicdn.core.signing import TOKEN_LENGTH_MIN
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?)(b?)|(\d+)\s*b?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE)
@@ -135,7 +136,9 @@ def _check_parts(url: str) -> str:
     if "@" in parts.netloc:
         raise ValueError(f"{_without_credentials(url)!r} holds a name or password; leave them out")
     if not parts.hostname or port == 0:
-        raise ValueError(f"{url!r} names no {'port that can be reached' if parts.hostname else 'host'}; write for example http://files.example.com:8080")
+        raise ValueError(
+            f"{url!r} names no {'port that can be reached' if parts.hostname else 'host'}; write for example http://files.example.com:8080"
+        )
     if "?" in url or "#" in url:
         raise ValueError(f"{url!r} has a query or a fragment; give the address up to the path")
     return url
@@ -181,3 +184,23 @@ def format_duration(seconds: float) -> str:
         if seconds and seconds % unit == 0 and (letter != "m" or seconds > 60):
             return f"{int(seconds // unit)}{letter}"
     return f"{seconds:g}s"
+
+
+def parse_token(text: str) -> str:
+    """What goes wrong is said without the token."""
+    token = text.strip()
+    if len(token) < TOKEN_LENGTH_MIN:
+        raise ValueError(
+            f"a token of {len(token)} characters can be guessed; take {TOKEN_LENGTH_MIN} or more, such as those of: openssl rand -hex 20"
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("a token is letters, digits and signs of ASCII, without spaces")
+    return token
+
+
+def parse_fingerprint(text: str) -> str:
+    """`sha256:` and 64 hex digits, with colons between them or without; the prefix may be left out."""
+    digits = text.strip().lower().removeprefix("sha256:").replace(":", "")
+    if not re.fullmatch("[0-9a-f]{64}", digits):
+        raise ValueError(f"{text!r} is not a fingerprint; write for example sha256:{'ab12' * 2}… with 64 digits, as the manager printed it")
+    return f"sha256:{digits}"

@@ -11,6 +11,7 @@ from minicdn.settings import MIB, Settings
 
 UP = {"upstream": "http://up.example"}
 MAN = {"manager": "http://manager:11000"}
+TOKEN = "correct-horse-battery"
 
 
 def written(folder: Path, text: str) -> Path:
@@ -58,10 +59,17 @@ def test_every_option_can_be_given_in_all_three_places(option, tmp_path: Path) -
         "URL": ("http://one.example", '"http://one.example"'), "PORT": ("77", "77"), "SIZE": ("77MiB", '"77MiB"'),
         "RATE": ("77MB/s", '"77MB/s"'),
         "TIME": ("77s", "77"), "N": ("77", "77"), "on|off": ("off", "false"),
+        "TOKEN": (TOKEN, f'"{TOKEN}"'), "SHA256": ("sha256:" + "ab" * 32, '"' + "AB:" * 31 + 'AB"'),
     }.get(option.kind.metavar, ("name", '"name"'))  # fmt: skip
+    if option.name == "token-file":
+        (tmp_path / "token").write_text(TOKEN + "\n")
+        text, toml = str(tmp_path / "token"), f'"{tmp_path / "token"}"'
     others = {"window": "100h", "peer-timeout": "100h"}
+    others |= {"tls-cert": {"tls-key": "key"}, "tls-key": {"tls-cert": "cert"}}.get(option.name, {})
     needed = {**(UP if role == "manager" else MAN), **others}
     needed.pop(option.name, None)
+    if option.name == "fingerprint":
+        needed["manager"] = "https://manager:11000"
     if option.name in ("renew", "upstream-timeout"):
         text, toml = "1s", "1"
     if option.default(role) is False:
@@ -140,6 +148,13 @@ def test_underscores_are_dashes(tmp_path: Path) -> None:
         ("peer", {**MAN, "upstream-timeout": "80s"}, "--peer-timeout"),
         ("peer", {**MAN, "memory": "lots"}, "--memory: 'lots'"),
         ("manager", {**UP, "renew": "0"}, "--renew: must be more than 0"),
+        ("manager", {**UP, "tls-cert": "cert.pem"}, "--tls-key"),
+        ("peer", {**MAN, "fingerprint": "ab" * 32}, "https://"),
+        ("peer", {**MAN, "fingerprint": "abc"}, "sha256:"),
+        ("manager", {**UP, "token": "short"}, "16 or more"),
+        ("manager", {**UP, "token-file": "/there/is/none"}, "can't be read"),
+        ("manager", {**UP, "token-file": "/dev/null"}, "16 or more"),
+        ("manager", {**UP, "token-file": "/dev/null", "token": TOKEN}, "leave one of them out"),
     ],
 )
 def test_what_cannot_work_is_refused(role: str, flags: dict[str, str | None], word: str) -> None:
@@ -159,4 +174,30 @@ def test_what_the_cluster_must_agree_on_is_the_managers_alone() -> None:
     shared = set(SharedSettings.__dataclass_fields__) - {"version"}
     assert {option.setting for option in OPTIONS if option.roles == MANAGER} >= shared
     assert not shared & {option.setting for option in options_of("peer")}
-    assert [option.name for option in OPTIONS if option.roles == PEER] == ["manager", "back-to-source"]
+    assert [option.name for option in OPTIONS if option.roles == PEER] == ["manager", "back-to-source", "fingerprint"]
+
+
+def test_the_token_is_the_first_line_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(TOKEN.encode() + b"\r\n# the day of the crowd\n")
+    assert resolve("manager", {**UP, "token-file": str(path)}, {}, {}).settings.token == TOKEN
+
+
+@pytest.mark.parametrize("token", ["schl\u00fcssel-f\u00fcr-alle-hier", "two words are not one token", "tooshort"])
+def test_a_token_that_will_not_do_is_refused_without_being_shown(token: str, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(token)
+    for flags in ({"token": token}, {"token-file": str(path)}):
+        with pytest.raises(UsageError) as caught:
+            resolve("manager", {**UP, **flags}, {}, {})
+        assert token not in str(caught.value)
+
+
+def test_a_token_of_the_wrong_type_is_not_shown_either(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_file(written(tmp_path, "token = 12345678901234567890"))
+    assert "12345678901234567890" not in str(caught.value)
+
+
+def test_settings_that_are_printed_do_not_show_the_token() -> None:
+    assert TOKEN not in repr(resolve("manager", {**UP, "token": TOKEN}, {}, {}))
