@@ -1,0 +1,58 @@
+"""What a hit, a miss and a peer hop cost, in Python's instructions, beside the committed figures.
+
+figures.json holds them for one version of Python; MINICDN_COST_WRITE=1 writes them anew, for a commit that says why they changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("httptools")
+
+from tests.cost.counting import Counting, least_of
+from tests.cost.nodes import TARGET, Client, Nodes
+
+FIGURES = Path(__file__).with_name("figures.json")
+ALLOWED = 0.05
+VERSION = ".".join(platform.python_version_tuple()[:2])
+
+
+async def _count_all(folder: Path) -> dict[str, Counting]:
+    nodes = Nodes(folder)
+    async with nodes.open():
+        alone, asking, owning = [await Client.to(served) for served in (nodes.alone, *nodes.peers)]
+        targets = [nodes.owned(number) for number in range(20)]
+        for target in targets:
+            await owning.get(target)
+        return {
+            "hit": await least_of(lambda _: alone.get(TARGET)),
+            "miss": await least_of(lambda number: alone.get(f"{TARGET}/{number}")),
+            "hop": await least_of(lambda number: asking.get(targets[number])),
+        }
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counting]:
+    found = asyncio.run(_count_all(tmp_path_factory.mktemp("cost")))
+    if os.environ.get("MINICDN_COST_WRITE"):
+        figures = {name: counting.total for name, counting in found.items()}
+        FIGURES.write_text(json.dumps({"python": VERSION, **figures}, indent=1) + "\n")
+    return found
+
+
+@pytest.mark.parametrize("name", ["hit", "miss", "hop"])
+def test_the_cost_is_the_committed_one(counted: dict[str, Counting], name: str) -> None:
+    figures = json.loads(FIGURES.read_text())
+    if figures["python"] != VERSION:
+        pytest.skip(f"the figures are those of Python {figures['python']}, and this is {VERSION}")
+    found, committed = counted[name].total, figures[name]
+    dearest = ", ".join(f"{file} {count}" for file, count in counted[name].by_file.most_common(6))
+    print(f"{name}: {found} instructions ({dearest})")
+    assert found <= committed * (1 + ALLOWED), f"a {name} costs {found} instructions, and {committed} are allowed: {dearest}"
+    assert found >= committed * (1 - ALLOWED), f"a {name} is cheaper than the figure: {found}, not {committed}. Write the new one down"
