@@ -33,15 +33,16 @@ FLIGHTS_PER_SOURCE = 4
 BATCH = 1
 """Pieces in one question: with two, the second waits for the first although its bytes are there (slowest over ideal 1.15 in place of 1.02)."""
 LOOK_AHEAD_PER_SOURCE = 8
-LOOK_AHEAD_MIN, LOOK_AHEAD_MAX = 64, 256
+LOOK_AHEAD_MIN, LOOK_AHEAD_MAX = 256, 256
 FLIGHTS_MAX = 128
 ATTEMPTS_MAX = 12
 STALL_SECONDS_MIN, STALL_FACTOR = 2.0, 4.0
 HEDGES_MAX = 16
 """Second flights at the same time, at most."""
-FLIGHTS_UNPROVEN, SLOW = 2, 0.0
+FLIGHTS_UNPROVEN, SLOW = 2, 0.5
 FLIGHTS_PER_PIECE = 3
 """When all of them are late, the oldest one is forgotten for another."""
+REST_SECONDS_MIN, REST_SECONDS_MAX = 0.05, 1.0
 LOOKS_MAX = 32
 """Idle sources that are looked at again for one event."""
 UNWANTED, WANTED, FLYING, HELD = range(4)
@@ -69,6 +70,7 @@ class _Flight:
 class _Piece:
     flights: list[_Flight] = field(default_factory=list)
     attempts: int = 0
+    refusals: int = 0
     is_fading: bool = False
     """Nobody wants it any more, but it is in flight."""
 
@@ -196,7 +198,14 @@ class Picker:
         if known is not None:
             self._queue(index, known, is_referred=True)
         else:
-            heappush(self._resting, (now + retry_seconds * (0.5 + rng.random()), index))
+            heappush(self._resting, (now + self._rest_seconds(index, retry_seconds) * (0.5 + rng.random()), index))
+
+    def _rest_seconds(self, index: int, retry_seconds: float) -> float:
+        """Longer for each refusal in a row: a thousand askers of one owner must not spend its uplink on refusals."""
+        piece = self._pieces.setdefault(index, _Piece())
+        piece.refusals += 1
+        grown = REST_SECONDS_MIN * 2 ** min(piece.refusals - 1, 8) if piece.refusals > 1 else 0.0
+        return min(max(retry_seconds, grown), max(retry_seconds, REST_SECONDS_MAX))
 
     def failed(self, url: str | None, indices: Iterable[int], now: float) -> None:
         """The source can't be talked to, or broke off: it rests, and others are asked for these and for what was queued at it."""
@@ -320,7 +329,7 @@ class Picker:
             if flight.url is None or flight.url == self.me or now - flight.moved_at < stall_seconds:
                 continue
             if source.moved_at < flight.began_at:
-                source.fail(now)
+                source.silent(now)
                 self._clear_queue(flight.url, now)
             elif self.sources.mean_seconds == 0.0:
                 continue

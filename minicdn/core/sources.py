@@ -21,7 +21,7 @@ SHUN_SECONDS = 600.0
 LIES_MAX = 2
 OUTLIER_DEVIATIONS, OUTLIER_MEANS = 3.0, 20.0
 SAMPLES_MIN = 16
-SMOOTHING = 0.3
+SMOOTHING, USUAL_SMOOTHING = 0.3, 0.05
 SAMPLE_MAX = 64
 
 
@@ -43,6 +43,11 @@ class Source:
     aside_until: float = 0.0
     busy_until: float = 0.0
 
+    @property
+    def load_count(self) -> int:
+        """What it is asked for, and what it is to be asked for as a holder."""
+        return self.flights_count + len(self.referred)
+
     def is_resting(self, now: float) -> bool:
         return now < self.resting_until
 
@@ -55,6 +60,11 @@ class Source:
             return  # one answer that breaks off may be its own fault alone
         seconds = min(REST_SECONDS_MIN * 2 ** (self.failures_count - 2), REST_SECONDS_MAX)
         self.resting_until = max(self.resting_until, now + seconds)
+
+    def silent(self, now: float) -> None:
+        """Not a byte came of anything that it was asked, while others brought something."""
+        self.failures_count = max(self.failures_count, 1)
+        self.fail(now)
 
     def stalled(self, now: float) -> None:
         """Nothing comes of a flight: others first, for a while."""
@@ -83,6 +93,8 @@ class Sources:
         self._peers: list[Source] = []
         self._count = 0
         self._mean = self._squares = 0.0
+        self.usual = 0.0
+        """Bytes per second of a flight, over the latest ones."""
 
     @property
     def mean_seconds(self) -> float:
@@ -106,6 +118,7 @@ class Sources:
         source.failures_count = 0
         speed = size / max(seconds, 1e-6)
         source.bytes_per_second += (speed - source.bytes_per_second) * (SMOOTHING if source.bytes_per_second else 1.0)
+        self.usual += (speed - self.usual) * (USUAL_SMOOTHING if self.usual else 1.0)
         self._count += 1
         difference = seconds - self._mean
         self._mean += difference / self._count
@@ -125,12 +138,12 @@ class Sources:
         able = [
             source
             for source in self._sample(rng)
-            if source.have_mask & bit and source.url not in others and source.may_hold_for_us(now) and source.flights_count < room
+            if source.have_mask & bit and source.url not in others and source.may_hold_for_us(now) and source.load_count < room
         ]
         if not able:
             return None
         usual = max((source.bytes_per_second for source in able), default=0.0) or 1.0
-        weights = [(source.bytes_per_second or usual) / (1 + source.flights_count) for source in able]
+        weights = [(source.bytes_per_second or usual) / (1 + source.load_count) for source in able]
         return rng.choices(able, weights)[0]
 
     def _sample(self, rng: random.Random) -> list[Source]:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import random
 
-SLOTS_MIN, SLOTS_UNMEASURED, SLOTS_MAX = 4, 16, 64
-SERVE_SECONDS = 1.0
+SLOTS_MIN, SLOTS_UNMEASURED, SLOTS_MAX = 2, 16, 64
+SERVE_SECONDS = 0.5
 OPEN_MAX = 512
 HOLDERS_MAX = 32
 REFERRED_MAX = 3
-RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 2.0
+RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.05, 0.5
 
 
 def slots_for(uplink: float | None, piece_bytes: int) -> int:
@@ -30,7 +30,8 @@ def slots_for(uplink: float | None, piece_bytes: int) -> int:
 
 
 def is_full(moving_count: int, open_count: int, uplink: float | None, piece_bytes: int) -> bool:
-    """moving_count: flows that wait for this node's uplink; open_count: all that are under way, also those that wait for their own source."""
+    """Whether askers are to be sent to others. moving_count: flows that wait for this node's uplink; open_count: all that are under way,
+    also those that wait for their own source."""
     return moving_count >= slots_for(uplink, piece_bytes) or open_count >= OPEN_MAX
 
 

@@ -92,7 +92,7 @@ class Transfer(Stream):
         super().__init__(source, target)
         self.queue = list(indices)
         self.is_first_hand = is_first_hand
-        self.moved_done = -1.0
+        self.moved_done = 0.0
 
 
 class Simulation:
@@ -183,7 +183,7 @@ class Simulation:
         if peer.is_gone or peer.finished_at is not None:
             return
         for stream in peer.taking:
-            if stream.done != stream.moved_done:
+            if stream.done > stream.moved_done:
                 stream.moved_done = stream.done
                 peer.picker.moved(stream.index, stream.source.url if stream.source is not self.origin else peer.url, self.now)
         self._carry(peer, peer.picker.tick(self.now, self.rng))
@@ -212,6 +212,8 @@ class Simulation:
     def _carry(self, peer: SimPeer, errands: list[Errand]) -> None:
         for errand in errands:
             self.outcome.questions_count += 1
+            for index in errand.indices:
+                peer.arriving.pop(index, None)
             if errand.url == peer.url or errand.url is None:
                 for index in errand.indices:
                     self._load(peer, index)
@@ -242,8 +244,9 @@ class Simulation:
     def _hold(self, peer: SimPeer, index: int, url: str, size: float) -> None:
         peer.arriving.pop(index, None)
         for waiting in peer.waits.pop(index, ()):
-            if waiting.index == index:
+            if waiting.index == index and not waiting.is_over:
                 waiting.is_whole, waiting.feeder = True, None
+                self._park(waiting)
         if not peer.have >> index & 1:
             peer.have |= 1 << index
         if peer.picker is None:
@@ -279,7 +282,7 @@ class Simulation:
             if not peer.picker.is_flying(index):
                 peer.picker.gave_up([index], source.url, self.now)
                 continue
-            is_here = bool(source.have >> index & 1) or index in source.arriving
+            is_here = bool(source.have >> index & 1) or index in source.loading or _has_begun(source.arriving.get(index))
             holders = source.tracker.refer(index, peer.url, self.rng) if self._is_full(source) else []
             if holders or not (is_here or errand.is_owners):
                 self._refuse(source, peer, index, holders)
@@ -295,7 +298,6 @@ class Simulation:
             source.sending.add(stream)
             peer.taking.add(stream)
             source.open_count += 1
-            self.streams[stream] = None
             self._next_piece(stream)
         self._dirty[peer] = None
 
@@ -317,7 +319,7 @@ class Simulation:
         index = stream.queue.pop(0)
         start, end = self.pieces.span(index)
         stream.begin(index, end - start)
-        stream.moved_done = -1.0
+        stream.moved_done = 0.0
         if stream.is_first_hand:
             self._arrives(peer, index, stream)
         if source is self.origin:
@@ -328,11 +330,21 @@ class Simulation:
         else:
             stream.feeder = source.arriving.get(index)
             source.waits.setdefault(index, []).append(stream)
+        self._park(stream)
+
+    def _park(self, stream: Transfer) -> None:
+        """What has nothing to send takes no part in the steps: most streams of a large swarm wait."""
+        if stream.is_whole or stream.feeder is not None:
+            self.streams[stream] = None
+        else:
+            self.streams.pop(stream, None)
 
     def _arrives(self, peer: SimPeer, index: int, stream: Transfer) -> None:
         peer.arriving[index] = stream
         for waiting in peer.waits.get(index, ()):
-            waiting.feeder = stream
+            if waiting.index == index and not waiting.is_over:
+                waiting.feeder = stream
+                self._park(waiting)
 
     def _end(self, stream: Transfer) -> None:
         stream.is_over = True
@@ -348,7 +360,7 @@ class Simulation:
     # An owner's loads
 
     def _load(self, peer: SimPeer, index: int) -> None:
-        if peer.have >> index & 1 or index in peer.loading or index in peer.to_load or index in peer.arriving:
+        if peer.have >> index & 1 or index in peer.loading or index in peer.to_load or _has_begun(peer.arriving.get(index)):
             return
         heappush(peer.to_load, index)
         self._load_next(peer)
@@ -365,5 +377,9 @@ class Simulation:
             return
         stream = Transfer(self.origin, peer, [index], True)
         peer.taking.add(stream)
-        self.streams[stream] = None
         self._next_piece(stream)
+
+
+def _has_begun(stream: Transfer | None) -> bool:
+    """What has not brought a byte yet is nothing to pass on."""
+    return stream is not None and stream.done > 0.0
