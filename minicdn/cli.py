@@ -25,6 +25,7 @@ from minicdn.options import SWITCH, Option, options_of
 
 if TYPE_CHECKING:
     from socket import socket
+    from ssl import SSLContext
 
     from minicdn.closing import Closing
     from minicdn.settings import Settings
@@ -199,11 +200,24 @@ def _serve(settings: Settings, listener: socket, closing: Closing) -> int:
     from minicdn.web.app import build_app
     from minicdn.web.protocol import protocol_class
 
+    tls = _tls_context(settings)
     console = Console(sys.stderr if settings.log == "-" else sys.stdout)
     say = logging.getLogger("minicdn").info
     role = Manager(settings, say=say) if settings.role == "manager" else Peer(settings, say=say)
     return serve(
         role, build_app(role), protocol_class(), listener, closing=closing, console=console,
         announce=lambda: console.say("\n".join(start_lines(settings))),
-        leaves_a_list=settings.role == "peer", drain_seconds=settings.drain_seconds,
+        leaves_a_list=settings.role == "peer", drain_seconds=settings.drain_seconds, tls=tls,
     )  # fmt: skip
+
+
+def _tls_context(settings: Settings) -> SSLContext | None:
+    from minicdn.wire.tls import listening
+
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    try:
+        return listening(settings.tls_cert, settings.tls_key)
+    except (OSError, ValueError) as error:
+        text = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"--tls-cert {settings.tls_cert}, --tls-key {settings.tls_key}: {text.replace('_', ' ').lower()}") from None

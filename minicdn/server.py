@@ -17,6 +17,7 @@ import contextlib
 import inspect
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
@@ -50,23 +51,25 @@ class Role(Protocol):
 def serve(
     role: Role, app: Any, protocol: type[asyncio.Protocol], listener: socket.socket, *,
     closing: Closing, console: Console, announce: Callable[[], None], leaves_a_list: bool, drain_seconds: float,
+    tls: ssl.SSLContext | None = None,
 ) -> int:  # fmt: skip
     """Until a signal ends it. Returns the exit code; errors of the start (OperatorError) come out as they are.
 
     app: an ASGI callable; protocol: a subclass of one of uvicorn's HTTP protocols.
     """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        config = _config(app, protocol)
+        config = _config(app, protocol, tls)
         server = NodeServer(role, config, closing, console, announce, leaves_a_list=leaves_a_list, drain_seconds=drain_seconds)
         code = runner.run(server.run_until_closed(listener))
         exit_within(STOP_SECONDS, code)  # a thread that hangs in a system call must not keep the process
     return code
 
 
-def _config(app: Any, protocol: type[asyncio.Protocol]) -> uvicorn.Config:
+def _config(app: Any, protocol: type[asyncio.Protocol], tls: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app, http=protocol, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
         server_header=False, date_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        ssl_context_factory=None if tls is None else lambda config, default: tls,
     )  # fmt: skip
 
 

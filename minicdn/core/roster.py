@@ -35,13 +35,15 @@ class Member:
     """A listed peer. `url` has no trailing slash, e.g. http://10.0.0.5:11001.
 
     weight: its share among owners of keys, 1, or 0 for a peer that may not ask the upstream. share: its share of the pieces of large
-    files (core/shares.py), which follows its uplink; 0 where the weight is.
+    files (core/shares.py), which follows its uplink; 0 where the weight is. fingerprint: of its certificate; empty: no TLS, or one that an
+    authority vouches for.
     """
 
     id: str
     url: str
     weight: float = 1.0
     share: float = 1.0
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

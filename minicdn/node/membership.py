@@ -28,6 +28,7 @@ from minicdn.settings import Settings
 from minicdn.wire.manager import ManagerRefused, ManagerUnreachable
 from minicdn.wire.messages import Join, JoinAnswer, Renew, RenewAnswer, SharedSettings
 from minicdn.wire.purges import Missed
+from minicdn.wire.tls import file_fingerprint
 
 WAIT_SECONDS_MAX = 60.0
 """The manager accepts no longer hold."""
@@ -89,6 +90,7 @@ class Membership:
         self._manager = manager
         self._settings = settings
         self._port = port
+        self._fingerprint = file_fingerprint(settings.tls_cert) if settings.tls_cert is not None else ""
         self._learn = learn
         self._purges = purges
         self._uplink = uplink
@@ -181,6 +183,7 @@ class Membership:
             mark=self._mark(),
             uplink=self._uplink(),
             may_ask_upstream=self._settings.may_ask_upstream,
+            fingerprint=self._fingerprint,
         )
 
     # What the answers mean

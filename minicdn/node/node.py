@@ -39,6 +39,7 @@ from minicdn.store.shelf import Shelf
 from minicdn.store.statefile import StateFile
 from minicdn.wire.http import HttpDoor
 from minicdn.wire.peers import PeerClient
+from minicdn.wire.signing import Signer
 from minicdn.wire.upstream import Upstream
 
 
@@ -70,6 +71,9 @@ class Node:
         self._say = say or (lambda text: None)
         self.counters = Counters()
         self.uplink = UplinkMeter()
+        self.signer = Signer(settings.token, self.clock.wall) if settings.token is not None else None
+        """Of all that is said to other nodes; None: there is no token."""
+        self._pins: dict[str, str] = {}
         self.leases: Leases | None = None
         self.on_log: Callable[[LogLine], None] | None = None
         self.on_invalidated: Callable[[Purge], Awaitable[object]] | None = None
@@ -112,10 +116,12 @@ class Node:
             connections_max=settings.peer_connections_max,
             connect_seconds=settings.peer_connect_seconds,
             read_seconds=settings.peer_read_seconds,
+            pin_of=self.pin_of,
         )
+        client = PeerClient(self._peer_door, self.signer, self._knows)
         self._leash = Leash()
         self._peers = PeerSupplier(
-            PeerClient(self._peer_door),
+            client,
             self._leash,
             name=f"minicdn-{node_id}",
             counters=self.counters,
@@ -124,7 +130,7 @@ class Node:
             mark=self._mark,
         )
         self.seeding = Seeding(self.cache.load_piece, self.cache.stored_for)
-        self.swarms = self._swarms(PeerClient(self._peer_door))
+        self.swarms = self._swarms(client)
         self.cache.swarm_with(self.swarms)
         self._share_upstream()
         self.set_upstream(upstream)
@@ -186,8 +192,17 @@ class Node:
             self._leash.let_go(gone)
         left = self._urls - {member.url for member in peer_list.members}
         self._urls = frozenset(member.url for member in peer_list.members)
+        self._pins = {member.url: member.fingerprint for member in peer_list.members if member.fingerprint}
         if left:
             self.swarms.peers_gone(set(left))
+
+    def pin_of(self, url: str) -> str | None:
+        """The fingerprint of a peer's certificate, as the list has it."""
+        return self._pins.get(url)
+
+    def _knows(self, url: str) -> bool:
+        """Only members of the list are asked, whatever URLs others name: nobody can have this node ask another host."""
+        return url in self._urls
 
     def adopt(self, settings: Settings) -> None:
         """Settings that changed while the node runs: the upstream, what counts as small, the caching rules."""

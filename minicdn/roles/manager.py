@@ -14,7 +14,7 @@ import hashlib
 import random
 import secrets
 from collections.abc import Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from minicdn.core.leases import Leases
@@ -24,7 +24,7 @@ from minicdn.node.node import state_file
 from minicdn.roles.clusterlog import ClusterLog
 from minicdn.roles.journaling import ManagerPurges
 from minicdn.roles.leasing import ManagerLeases
-from minicdn.roles.role import Role
+from minicdn.roles.role import Role, shown
 from minicdn.roles.spreading import FanOut, Invalidations
 from minicdn.settings import Settings
 from minicdn.wire.address import own_url
@@ -34,6 +34,7 @@ from minicdn.wire.purgeclient import PurgeClient
 
 TICK_SECONDS_MAX = 1.0
 PROBES_PER_TICK = 32
+NO_TLS = "this manager speaks TLS, and so must its peers: start this one with --tls-cert and --tls-key (minicdn cert makes both)"
 
 
 @dataclass(slots=True)
@@ -60,7 +61,7 @@ class Manager(Role):
         self._changed = asyncio.Event()
         self._last_epoch = self.roster.epoch
         self._about: dict[str, _About] = {}
-        fan_out = FanOut(PurgeClient(), self.clock.monotonic)
+        fan_out = FanOut(PurgeClient(signer=self.node.signer, pin_of=self.node.pin_of), self.clock.monotonic)
         self.purges = ManagerPurges(self.node, self.roster, state_file(settings, "journal"), fan_out, self._wake_holders)
         self.node.on_invalidated = Invalidations(self.node.purger, self.purges.purge, self._hold)
         self.node.origins = self._origins
@@ -86,7 +87,7 @@ class Manager(Role):
         self.is_started = True
 
     def listening(self, port: int) -> None:
-        self._url = own_url(self.settings.host, port, self.settings.advertise)
+        self._url = own_url(self.settings.host, port, self.settings.advertise, has_tls=self.settings.tls_cert is not None)
         if self.log is not None:
             self.log.set_url(self._url)
 
@@ -116,14 +117,16 @@ class Manager(Role):
         if self.is_draining:
             return JoinAnswer("closing", "the manager is closing")
         try:
-            url = join.advertise or url_from_address(address or "", join.port)
+            url = join.advertise or url_from_address(address or "", join.port, "https" if join.fingerprint else "http")
         except ValueError as error:
             return JoinAnswer("unreachable", str(error))
+        if self.settings.tls_cert is not None and not url.startswith("https:"):
+            return JoinAnswer("refused", NO_TLS, url)
         if not self.roster.may_join(join.id, url):
             return JoinAnswer("full", f"the list is full ({self.settings.peers_max} peers)", url)
-        if (reason := await self._prober.probe(url, join.id)) is not None:
+        if (reason := await self._prober.probe(url, join.id, join.fingerprint or None)) is not None:
             return JoinAnswer("unreachable", reason, url)
-        member = Member(join.id, url, 1.0 if join.may_ask_upstream else 0.0)
+        member = Member(join.id, url, 1.0 if join.may_ask_upstream else 0.0, fingerprint=join.fingerprint)
         answer = self._seat(member, None if join.advertise else address, join.uplink)
         return replace(answer, missed=self.purges.missed(join.mark)) if answer.status == "joined" else answer
 
@@ -189,11 +192,11 @@ class Manager(Role):
         unreachable: list[dict[str, Any]] = []
         for seat in self.roster.seats(self.clock.monotonic()):
             member = seat.member
-            shown = {**asdict(member), "uplink": round(seat.uplink), "seen_seconds": round(seat.seen_seconds, 3)}
+            about = {**shown(member), "uplink": round(seat.uplink), "seen_seconds": round(seat.seen_seconds, 3)}
             if seat.is_listed:
-                listed.append(shown)
+                listed.append(about)
             else:
-                unreachable.append({**shown, "reason": self._reason(member.id)})
+                unreachable.append({**about, "reason": self._reason(member.id)})
         return {"epoch": self.roster.epoch, "peers": listed, "unreachable": unreachable}
 
     # Inside
@@ -275,7 +278,7 @@ class Manager(Role):
         self._publish()
 
     async def _probe_again(self, member: Member) -> None:
-        reason = await self._prober.probe(member.url, member.id)
+        reason = await self._prober.probe(member.url, member.id, member.fingerprint or None)
         now = self.clock.monotonic()
         if reason is None:
             self.roster.probe_passed(member.id, member.url, now)

@@ -35,13 +35,14 @@ class Peer(Role):
     def __init__(self, settings: Settings, *, manager: ManagerClient | None = None, **role: Any) -> None:
         super().__init__(settings, **role)
         assert settings.manager is not None or manager is not None
-        self._manager = manager or ManagerClient(settings.manager or "", settings)
+        self._manager = manager or ManagerClient(settings.manager or "", settings, signer=self.node.signer)
         self._shared: SharedSettings | None = None
         self._shipper = LogShipper(
             self._manager.send_log, self.node.id, lines_max=settings.log_lines_buffered_max, counters=self.node.counters, rng=self.rng
         )
         self.node.on_log = self._shipper.emit
-        self.purges = PeerPurges(self.node, self._manager, FanOut(PurgeClient(), self.clock.monotonic), self._hold)
+        fan_out = FanOut(PurgeClient(signer=self.node.signer, pin_of=self.node.pin_of), self.clock.monotonic)
+        self.purges = PeerPurges(self.node, self._manager, fan_out, self._hold)
         self.node.on_invalidated = Invalidations(self.node.purger, self.purges.purge, self._hold)
         self.node.on_replaced = Replacements(self.purges.tell_others, self._hold)
         self.node.origins = self._origins

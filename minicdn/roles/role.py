@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from minicdn import __version__
+from minicdn.core.roster import Member
 from minicdn.node.clock import Clock
 from minicdn.node.node import Node
 from minicdn.settings import Settings
@@ -90,7 +91,7 @@ class Role:
 
     def peers(self) -> dict[str, Any]:
         """What `/_peers` shows: the list that this node follows."""
-        members = [asdict(member) for member in self.node.peers.members]
+        members = [shown(member) for member in self.node.peers.members]
         return {"epoch": self.node.peers.epoch, "peers": members}
 
     def upstream(self) -> str | None:
@@ -124,6 +125,12 @@ class Role:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def shown(member: Member) -> dict[str, Any]:
+    """As `/_peers` has it; a fingerprint where there is one."""
+    found = asdict(member)
+    return found if member.fingerprint else {name: value for name, value in found.items() if name != "fingerprint"}
 
 
 def say_to_stderr(text: str) -> None:

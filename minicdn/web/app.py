@@ -9,6 +9,7 @@ from minicdn.core.playing import PLAY
 from minicdn.errors import ClientError
 from minicdn.web.content import Content, parse_request
 from minicdn.web.control import control_app
+from minicdn.web.guard import Guard
 from minicdn.web.pieces import PiecesDoor
 from minicdn.web.play import PREFIX, inside, showing
 from minicdn.web.protocol import target_of
@@ -28,7 +29,7 @@ def build_app(role: Any, rng: random.Random | None = None) -> Any:
 
     dice = rng or random.Random()
     content, peers, control, purges = Content(role.node, serves_itself), PeerDoor(role.node), control_app(role), PurgeDoor(role)
-    pieces = PiecesDoor(role.node, dice)
+    pieces, guard = PiecesDoor(role.node, dice), Guard(role, role.settings.token)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,10 +42,11 @@ def build_app(role: Any, rng: random.Random | None = None) -> Any:
             scope, prefix = inside(scope), PLAY
             send = showing(send, scope)
         elif path.startswith(b"/_"):
-            await (peers if path == b"/_rpc/get" else pieces if path == b"/_rpc/pieces" else control)(scope, receive, send)
+            door = peers if path == b"/_rpc/get" else pieces if path == b"/_rpc/pieces" else control
+            await guard.pass_on(scope, receive, send, door)
             return
         if scope["method"] == "PURGE":
-            await purges(scope, receive, send)
+            await guard.pass_on(scope, receive, send, purges)
             return
         if choose is not None and scope["method"] in ("GET", "HEAD"):
             member = choose(dice)

@@ -93,7 +93,8 @@ class Guard:
             raise ClientError(401, f"this message does not count: {verdict.value}")
 
     def _names(self, scope: Scope) -> list[str]:
-        """Whom a message that is meant for this node may be for. A peer that does not know yet how the list calls it believes the Host field."""
+        """Whom a message that is meant for this node may be for. A peer that does not know yet how the list calls it believes the Host
+        field."""
         names = [ANYBODY] if scope["method"] == "GET" else []
         if self._is_manager:
             return [*names, MANAGER]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import socket
 
+from minicdn.core.nodeurl import node_url
+
 ANY_ADDRESS = ("", "0.0.0.0", "::")
 
 
-def own_url(host: str, port: int, advertise: str | None) -> str:
+def own_url(host: str, port: int, advertise: str | None, *, has_tls: bool = False) -> str:
     """The advertised URL, or the listening address, or a guess where that is every address."""
     if advertise:
         return advertise.rstrip("/")
     if host in ANY_ADDRESS:
         host = guess_own_address()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return node_url("https" if has_tls else "http", host, port)
 
 
 def guess_own_address() -> str:

@@ -103,9 +103,10 @@ class HttpDoor:
         read_seconds: float,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
         pin_of: PinOf | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """pin_of: the fingerprints of nodes that are known by theirs (tls.py)."""
-        self._transport = _transport(connections_max, keepalive_seconds, Contexts(pin_of))
+        """pin_of: the fingerprints of nodes that are known by theirs (tls.py). transport: for tests."""
+        self._transport = transport or _transport(connections_max, keepalive_seconds, Contexts(pin_of))
         self._timeout = {"connect": connect_seconds, "read": read_seconds, "write": read_seconds, "pool": read_seconds}
 
     async def send(

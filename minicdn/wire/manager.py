@@ -1,4 +1,4 @@
-"""A peer's way to its manager: six calls, each with a deadline.
+"""A peer's way to its manager: its calls, each with a deadline.
 
 Whatever keeps an answer from coming is ManagerUnreachable, with a reason that a person can act upon: no connection, silence,
 another program on that port. What the manager says is returned as a value, refusals included.
@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 
 import httpx
 
+from minicdn.core.signing import MANAGER
 from minicdn.errors import ClientError, MinicdnError
 from minicdn.settings import Settings
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
 from minicdn.wire.messages import ANSWER_BYTES_MAX, Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer
 from minicdn.wire.purges import PurgeAnswer, PurgeCall
+from minicdn.wire.signing import Signer
+from minicdn.wire.tls import Contexts
 
 T = TypeVar("T")
 ANSWER_SECONDS = 3.0
@@ -40,17 +43,22 @@ class ManagerRefused(MinicdnError):
 
 
 class ManagerClient:
-    """`transport` is for tests. One client serves one peer: a held renew, a log batch and a goodbye may be under way at once."""
+    """`transport` is for tests. signer: as PeerClient's. One client serves one peer: a held renew, a log batch and a goodbye may be
+    under way at once."""
 
-    def __init__(self, url: str, settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, url: str, settings: Settings, *, signer: Signer | None = None, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self.url = url.rstrip("/")
         self._settings = settings
+        self._signer = signer
         self._client = httpx.AsyncClient(
             base_url=self.url,
             headers={"content-type": CONTENT_TYPE, "accept": CONTENT_TYPE, "accept-encoding": "identity"},
             limits=httpx.Limits(max_connections=8, max_keepalive_connections=4, keepalive_expiry=KEEP_ALIVE_SECONDS),
             trust_env=False,
             follow_redirects=False,
+            verify=Contexts(lambda url: settings.fingerprint).of(self.url) or False,
             transport=transport,
         )
 
@@ -89,7 +97,7 @@ class ManagerClient:
             raise ManagerUnreachable(f"{self.url} can't be connected to") from None
         except httpx.HTTPError as error:
             raise ManagerUnreachable(f"{self.url}: {str(error) or type(error).__name__}") from None
-        if status in (400, 413):
+        if status in (400, 401, 413):
             raise ManagerRefused(f"{self.url} refused {name}: {_first_line(body)}")
         if status != 200:
             raise ManagerUnreachable(f"{self.url} answered {name} with {status}: {_first_line(body)}")
@@ -100,8 +108,13 @@ class ManagerClient:
 
     async def _exchange(self, path: str, content: bytes, seconds: float) -> tuple[int, bytes]:
         timeout = httpx.Timeout(seconds, connect=min(seconds, self._settings.connect_seconds, ANSWER_SECONDS))
-        async with self._client.stream("POST", path, content=content, timeout=timeout) as response:
-            return response.status_code, await read_bounded(response, ANSWER_BYTES_MAX)
+        signed = self._signer.sign(MANAGER, "POST", path.encode(), content) if self._signer is not None else None
+        headers = {"authorization": signed.field.decode()} if signed is not None else {}
+        async with self._client.stream("POST", path, content=content, headers=headers, timeout=timeout) as response:
+            status, body = response.status_code, await read_bounded(response, ANSWER_BYTES_MAX)
+        if status == 200 and signed is not None and not signed.is_mine(status, body, response.headers.raw):
+            raise ManagerUnreachable(f"{self.url} does not sign with this peer's token: was it started without --token?")
+        return status, body
 
 
 async def read_bounded(response: httpx.Response, bytes_max: int) -> bytes:

@@ -34,6 +34,7 @@ MEMBERS_MAX = 16 * 1024
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 """The manager's answers may be longer than what it accepts: a full list of long URLs."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Join:
     """advertise: the peer's own idea of its URL; None: the address it is seen from, and its port. mark: up to where it knows of purges.
 
     uplink: what it carries, as far as it is known, in bytes per second; 0: not known. may_ask_upstream: False for a peer that can't own
-    anything.
+    anything. fingerprint: of its certificate; empty: it speaks no TLS.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Join:
     mark: Mark | None = None
     uplink: float = 0.0
     may_ask_upstream: bool = True
+    fingerprint: str = ""
 
     def to_wire(self) -> dict[str, Any]:
         return {**asdict(self), "mark": str(self.mark or "")}
@@ -110,6 +112,7 @@ class Join:
             mark=take_mark(take, "mark"),
             uplink=take.number("uplink", default=0.0),
             may_ask_upstream=take.flag("may_ask_upstream", default=True),
+            fingerprint=_fingerprint(take.text("fingerprint", length_max=128, default="")),
         )
 
 
@@ -291,7 +294,7 @@ def _checked_url(text: str) -> str:
 def _answer_to_wire(answer: JoinAnswer | RenewAnswer) -> dict[str, Any]:
     found = {name: getattr(answer, name) for name in answer.__dataclass_fields__ if name not in ("peers", "settings", "missed")}
     if answer.peers is not None:
-        members = [[member.id, member.url, member.weight, member.share] for member in answer.peers.members]
+        members = [_member_to_wire(member) for member in answer.peers.members]
         found["peers"] = {"epoch": answer.peers.epoch, "members": members}
     if answer.settings is not None:
         found["settings"] = answer.settings.to_wire()
@@ -308,13 +311,26 @@ def _take_peers(take: Taker) -> PeerList | None:
     return PeerList(inner.text("epoch", length_max=128), tuple(sorted(members, key=lambda member: member.id)))
 
 
+def _member_to_wire(member: Member) -> list[Any]:
+    """A list of four, as there are thousands of them; of five where it has a fingerprint."""
+    found = [member.id, member.url, member.weight, member.share]
+    return [*found, member.fingerprint] if member.fingerprint else found
+
+
 def _member(item: Any) -> Member:
-    """A member is a list of four, as there are thousands of them; of one without a share, the weight is the share."""
+    """Of one without a share, the weight is the share."""
     if type(item) is not list or len(item) < 3:
         raise ClientError(400, "a member is not a list of id, url, weight and share")
-    take = Taker(dict(zip(("id", "url", "weight", "share"), item, strict=False)))
+    take = Taker(dict(zip(("id", "url", "weight", "share", "fingerprint"), item, strict=False)))
     url, weight = take.text("url", length_max=URL_LENGTH_MAX), take.number("weight", high=1e6)
-    return Member(take_id(take), _checked_url(url), weight, take.number("share", high=1e6, default=weight))
+    pin = _fingerprint(take.text("fingerprint", length_max=128, default=""))
+    return Member(take_id(take), _checked_url(url), weight, take.number("share", high=1e6, default=weight), pin)
+
+
+def _fingerprint(text: str) -> str:
+    if text and _FINGERPRINT.fullmatch(text) is None:
+        raise ClientError(400, "that is no fingerprint")
+    return text
 
 
 def _lifetime(item: Any) -> tuple[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,13 @@ from minicdn.wire.fetch import FetchAnswer, FetchRequest
 from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, host_field, parse_base
 from minicdn.wire.pieces import PIECES_TARGET, PieceRequest, PieceStream
 from minicdn.wire.pieces import PieceAnswer as PiecesAnswer
+from minicdn.wire.signing import Signed, Signer
 
 FETCH_TARGET = b"/_rpc/get"
 HEAD_LENGTH_FIELD = b"x-minicdn-head"
 """How many bytes of the answer are the map; the body's follow."""
 HEAD_BYTES_MAX = 1024 * 1024
+REASON_BYTES_MAX = 512
 
 
 @dataclass(slots=True)
@@ -49,16 +51,21 @@ class PeerAnswer:
 
 
 class PeerClient:
-    def __init__(self, door: HttpDoor) -> None:
+    """signer: signs what is asked, and tells whether an answer is one to it; None: there is no token. knows: which URLs may be asked at
+    all, as some come from other peers; None: any."""
+
+    def __init__(self, door: HttpDoor, signer: Signer | None = None, knows: Callable[[str], bool] | None = None) -> None:
         self._door = door
+        self._signer = signer
+        self._knows = knows
         self._bases: dict[str, httpx.URL] = {}
 
     async def fetch(self, url: str, request: FetchRequest, on_interim: Inform | None = None) -> PeerAnswer:
         """Ask the peer at `url`. on_interim: told of the upstream's 1xx answers, as the peer passes them on. Raises PeerError where it
         can't be reached or makes no sense."""
-        exchange = await self._send(url, FETCH_TARGET, encode(request.to_wire()), on_interim)
+        exchange, signed = await self._send(url, FETCH_TARGET, encode(request.to_wire()), on_interim)
         try:
-            found, chunks, early = await _read_head(url, exchange)
+            found, chunks, early = await _read_head(url, exchange, signed)
             return PeerAnswer(FetchAnswer.from_wire(found), exchange, chunks, early)
         except ClientError as error:
             await exchange.close()
@@ -69,9 +76,9 @@ class PeerClient:
 
     async def ask_pieces(self, url: str, request: PieceRequest) -> PieceStream:
         """Ask the peer at `url` for pieces. Raises PeerError where it can't be reached or makes no sense."""
-        exchange = await self._send(url, PIECES_TARGET, encode(request.to_wire()))
+        exchange, signed = await self._send(url, PIECES_TARGET, encode(request.to_wire()))
         try:
-            found, chunks, early = await _read_head(url, exchange)
+            found, chunks, early = await _read_head(url, exchange, signed)
             answer = PiecesAnswer.from_wire(found, request)
             return PieceStream(answer, Pieces(request.length, request.size), exchange, chunks, early)
         except ClientError as error:
@@ -81,11 +88,16 @@ class PeerClient:
             await exchange.close()
             raise
 
-    async def _send(self, url: str, target: bytes, message: bytes, on_interim: Inform | None = None) -> Exchange:
+    async def _send(self, url: str, target: bytes, message: bytes, on_interim: Inform | None = None) -> tuple[Exchange, Signed | None]:
+        if self._knows is not None and not self._knows(url):
+            raise PeerError(f"{url} is not in the list of peers")
         base = self._base(url)
         fields = [(b"Host", host_field(base)), (b"Content-Type", CONTENT_TYPE.encode()), (b"Content-Length", str(len(message)).encode())]
+        signed = self._signer.sign(url, "POST", target, message) if self._signer is not None else None
+        if signed is not None:
+            fields.append((b"Authorization", signed.field))
         try:
-            return await self._door.send("POST", base, target, fields, message, on_interim=on_interim)
+            return await self._door.send("POST", base, target, fields, message, on_interim=on_interim), signed
         except ExchangeError as error:
             raise PeerError(f"{url}: {error}") from error
 
@@ -98,15 +110,29 @@ class PeerClient:
         return base
 
 
-async def _read_head(url: str, exchange: Exchange) -> tuple[dict[str, Any], AsyncIterator[bytes], bytes]:
+async def _read_head(url: str, exchange: Exchange, signed: Signed | None) -> tuple[dict[str, Any], AsyncIterator[bytes], bytes]:
     """The map that an answer begins with, what follows it, and what of that has come already. Raises PeerError, ClientError(400)."""
     announced = dict(exchange.fields).get(HEAD_LENGTH_FIELD, b"")
     if exchange.status != 200 or not announced.isdigit() or not 0 < int(announced) <= HEAD_BYTES_MAX:
-        raise PeerError(f"{url} answered {exchange.status} where a peer's answer should be")
+        raise PeerError(f"{url} answered {exchange.status} where a peer's answer should be{await _reason(exchange)}")
     wanted, collected, chunks = int(announced), bytearray(), exchange.chunks()
     try:
         while len(collected) < wanted:
             collected += await anext(chunks)
     except (ExchangeError, StopAsyncIteration) as error:
         raise PeerError(f"{url}: its answer can't be read: {error}") from error
-    return decode(bytes(collected[:wanted])), chunks, bytes(collected[wanted:])
+    head = bytes(collected[:wanted])
+    if signed is not None and not signed.is_mine(200, head, exchange.fields):
+        raise PeerError(f"{url}: its answer is not signed with this cluster's token")
+    return decode(head), chunks, bytes(collected[wanted:])
+
+
+async def _reason(exchange: Exchange) -> str:
+    """Why a question was refused, where the answer says so in a line."""
+    if exchange.status not in (401, 403):
+        return ""
+    try:
+        line = (await exchange.read(REASON_BYTES_MAX)).decode("utf-8", "replace").strip()
+    except ExchangeError:
+        return ""
+    return ": " + "".join(char for char in line if char.isprintable())

@@ -13,8 +13,10 @@ import json
 import httpx
 
 from minicdn.wire.manager import read_bounded
+from minicdn.wire.tls import pinned
 
 HEALTH_BYTES_MAX = 64 * 1024
+HEADERS = {"accept-encoding": "identity"}
 PROBES_MAX = 128
 """Probes at once. The others wait their turn before their own time begins, or a crowd would make honest peers look dead."""
 
@@ -26,14 +28,13 @@ class Prober:
         self._seconds = seconds
         self._turns = asyncio.Semaphore(PROBES_MAX)
         limits = httpx.Limits(max_connections=PROBES_MAX, max_keepalive_connections=0)
-        headers = {"accept-encoding": "identity"}
-        self._client = httpx.AsyncClient(headers=headers, limits=limits, trust_env=False, follow_redirects=False, transport=transport)
+        self._client = httpx.AsyncClient(headers=HEADERS, limits=limits, trust_env=False, follow_redirects=False, transport=transport)
 
-    async def probe(self, url: str, id: str) -> str | None:
-        """None when the node `id` answers at `url`; otherwise the reason why not, for a person."""
+    async def probe(self, url: str, id: str, pin: str | None = None) -> str | None:
+        """None when the node `id` answers at `url`; otherwise the reason why not, for a person. pin: its certificate's fingerprint."""
         try:
             async with self._turns, asyncio.timeout(self._seconds):
-                found = await self._health_id(url)
+                found = await self._health_id(url) if pin is None else await self._pinned_id(url, pin)
         except (TimeoutError, httpx.TimeoutException):
             return f"no answer within {self._seconds:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -45,8 +46,12 @@ class Prober:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _health_id(self, url: str) -> str | None:
-        async with self._client.stream("GET", f"{url}/_health", timeout=httpx.Timeout(self._seconds)) as response:
+    async def _pinned_id(self, url: str, pin: str) -> str | None:
+        async with httpx.AsyncClient(headers=HEADERS, trust_env=False, follow_redirects=False, verify=pinned(pin)) as client:
+            return await self._health_id(url, client)
+
+    async def _health_id(self, url: str, client: httpx.AsyncClient | None = None) -> str | None:
+        async with (client or self._client).stream("GET", f"{url}/_health", timeout=httpx.Timeout(self._seconds)) as response:
             if response.status_code not in (200, 503):
                 return None
             body = await read_bounded(response, HEALTH_BYTES_MAX)

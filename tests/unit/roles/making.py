@@ -23,7 +23,7 @@ class FakeProber:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def probe(self, url: str, id: str) -> str | None:
+    async def probe(self, url: str, id: str, pin: str | None = None) -> str | None:
         self.probed.append((url, id))
         await self.gate.wait()
         return self.reasons.get(url)
