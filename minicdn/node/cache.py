@@ -8,8 +8,6 @@ the upstream, whatever this node's own list says: nobody forwards twice, so list
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cachetools import LRUCache, TTLCache
 
 from minicdn.core.conditional import strong_validator
@@ -20,55 +18,29 @@ from minicdn.core.headers import has
 from minicdn.core.journal import Mark
 from minicdn.core.message import Inform, Request
 from minicdn.core.novarysearch import SearchRule, canonical_key, parse_no_vary_search
-from minicdn.core.roster import PeerList, owners
+from minicdn.core.roster import PeerList
 from minicdn.core.vary import choose, selecting
-from minicdn.errors import ClientError, MinicdnError, PeerError, UpstreamError
+from minicdn.errors import ClientError, MinicdnError, UpstreamError
+from minicdn.node.askers import Askers
 from minicdn.node.clock import Clock
-from minicdn.node.fill import Ask, Fill, Outcome, may_join
+from minicdn.node.fill import Fill, Outcome, may_join
 from minicdn.node.fills import Dock
+from minicdn.node.found import Found
 from minicdn.node.purger import Purger
 from minicdn.node.reading import FollowingReader
-from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier
+from minicdn.node.suppliers import Part, PeerSupplier, UpstreamSupplier
 from minicdn.node.swarms import Swarms
 from minicdn.node.wanted import missing_spans, range_value, single_range
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
 
-OWNERS_TRIED_MAX = 3
 GAPS_MAX = 16
 """A partial body with more gaps than this is fetched again as a whole."""
 PASS_SECONDS = 60.0
 SEARCH_RULES_MAX = 10_000
 PASS_KEYS_MAX = 10_000
 VARY_KEYS_MAX = 10_000
-
-
-@dataclass(slots=True)
-class Found:
-    """What to serve, and how it was come by (Cache-Status speaks of it).
-
-    source: memory, disk, peer or upstream. forward: None for a hit, else why it was not one (RFC 9211 §2.2). fill: to be released
-    as soon as a reader is open. span: what came of a partial body, where that is not what was asked for.
-    member: the owner's in Cache-Status, where it was asked.
-    """
-
-    entry: Entry
-    source: str
-    forward: str | None = None
-    forward_status: int | None = None
-    is_collapsed: bool = False
-    is_stale: bool = False
-    detail: str = ""
-    fill: Fill | None = None
-    span: tuple[int, int] | None = None
-    member: bytes | None = None
-
-    def release(self) -> None:
-        """The reader is open, or none is wanted. Idempotent."""
-        fill, self.fill = self.fill, None
-        if fill is not None:
-            fill.release()
 
 
 class Cache:
@@ -80,22 +52,27 @@ class Cache:
         self._clock = clock
         self._counters = counters
         self._purger = purger
-        self._node_id = node_id
-        self._upstream: UpstreamSupplier | None = None
-        self._peers: PeerSupplier | None = None
-        self._aside: TTLCache[str, str] = TTLCache(4096, aside_seconds, timer=clock.monotonic)
+        self._askers = Askers(clock, node_id=node_id, aside_seconds=aside_seconds)
         self._passing: TTLCache[str, bool] = TTLCache(PASS_KEYS_MAX, PASS_SECONDS, timer=clock.monotonic)
         self._search_rules: LRUCache[str, SearchRule] = LRUCache(SEARCH_RULES_MAX)
         self._search_twins: LRUCache[str, str] = LRUCache(SEARCH_RULES_MAX)
         self._varying: TTLCache[str, tuple[tuple[bytes, bytes], ...]] = TTLCache(VARY_KEYS_MAX, 3600, timer=clock.monotonic)
         self._swarms: Swarms
         self.policy = Policy()
-        self.peer_list = PeerList()
         self.may_ask_upstream = True
+
+    @property
+    def peer_list(self) -> PeerList:
+        """What owners are computed from."""
+        return self._askers.peer_list
+
+    @peer_list.setter
+    def peer_list(self, peer_list: PeerList) -> None:
+        self._askers.peer_list = peer_list
 
     def connect(self, upstream: UpstreamSupplier | None, peers: PeerSupplier) -> None:
         """Who to ask; the upstream may become known later than the node starts."""
-        self._upstream, self._peers = upstream, peers
+        self._askers.upstream, self._askers.peers = upstream, peers
 
     def swarm_with(self, swarms: Swarms) -> None:
         """What large bodies are filled by. Before anything is asked for."""
@@ -144,7 +121,7 @@ class Cache:
                 if plan.stale and (wants_fresh or (not is_forwarded and self._is_owners_to_say(plan, request))):
                     return await self._fill(request, entry, "stale", is_forwarded=is_forwarded, on_interim=on_interim)
                 return self._hit(request, entry, plan, is_forwarded=is_forwarded)
-            case Refuse() if is_forwarded or not self._owners(request.key):
+            case Refuse() if is_forwarded or not self._askers.owners(request.key):
                 raise ClientError(plan.status, plan.reason)
             case Validate():
                 return await self._fill(
@@ -170,7 +147,7 @@ class Cache:
 
     def _is_owners_to_say(self, plan: Serve, request: Request) -> bool:
         """Whether a copy that might be served stale while it is refreshed is another node's: the owner may have a newer one already."""
-        return plan.refresh and request.key not in self._passing and bool(self._owners(request.key))
+        return plan.refresh and request.key not in self._passing and bool(self._askers.owners(request.key))
 
     def is_passed_on(self, key: str) -> bool:
         """Whether answers for this key turned out to be for one client each, so that no copies are made and no owner is asked."""
@@ -289,7 +266,7 @@ class Cache:
     ) -> Found | None:
         """The gaps of a large partial body come in pieces. Who deals is the file's owner; where this node has no deal, it asks for one."""
         swarm = self._swarms.of(entry.body)
-        is_owners = is_forwarded or not self._owners(request.key)
+        is_owners = is_forwarded or not self._askers.owners(request.key)
         if swarm is None and not is_owners:
             part = _part_of(single_range(request))
             return await self._fill(request, None, "partial", is_forwarded=is_forwarded, part=part)
@@ -349,7 +326,9 @@ class Cache:
         base: Entry | None = None,
         on_interim: Inform | None = None,
     ) -> Fill:
-        suppliers = self._suppliers(request.key, is_forwarded=is_forwarded, wants_fresh=is_wanted, on_interim=on_interim)
+        is_own = is_forwarded or (request.key in self._passing and self.may_ask_upstream)
+        urls = [] if is_own else self._askers.owners(request.key)
+        suppliers = self._askers.to_ask(urls, on_interim, wants_fresh=is_wanted)
         is_hot = len(suppliers) > 1
         may_deal = request.method == "GET" and flight is not None and base is None and not is_wanted
         return self._dock.start(
@@ -358,8 +337,8 @@ class Cache:
 
     def load_piece(self, request: Request, part: Part, hint: str | None) -> Fill:
         """A piece for a swarm, from the upstream; from the peer at `hint` first, where it has it already."""
-        ask_hint = [] if hint is None else [self._asking_peer(hint, False, None)]
-        return self._dock.start(request, None, [*ask_hint, self._asking_upstream(None)], flight=None, is_wanted=True, part=part)
+        suppliers = self._askers.to_ask([] if hint is None else [hint])
+        return self._dock.start(request, None, suppliers, flight=None, is_wanted=True, part=part)
 
     def _flight(self, request: Request, *, is_forwarded: bool, part: Part | None = None) -> object | None:
         """By what others join: the key, and the request's values of the fields that this key is known to vary by. A forwarded request
@@ -368,45 +347,8 @@ class Cache:
             return None
         names = self._varying.get(request.key)
         variant = selecting(request.fields, ((b"vary", b", ".join(name for name, _ in names)),)) if names else None
-        asks_owner = not is_forwarded and bool(self._owners(request.key))
+        asks_owner = not is_forwarded and bool(self._askers.owners(request.key))
         return (request.method, request.key, variant, asks_owner, part.range if part is not None else None)
-
-    def _owners(self, key: str) -> list[str]:
-        """URLs of those to ask before the upstream, nearest first; empty where that is this node itself."""
-        urls = []
-        for member in owners(key, self.peer_list.members, OWNERS_TRIED_MAX):
-            if member.id == self._node_id:
-                break
-            if member.url not in self._aside:
-                urls.append(member.url)
-        return urls
-
-    def _suppliers(self, key: str, *, is_forwarded: bool, wants_fresh: bool, on_interim: Inform | None) -> list[Ask]:
-        is_own = is_forwarded or (key in self._passing and self.may_ask_upstream)
-        urls = [] if is_own else self._owners(key)
-        return [*(self._asking_peer(url, wants_fresh, on_interim) for url in urls), self._asking_upstream(on_interim)]
-
-    def _asking_upstream(self, on_interim: Inform | None) -> Ask:
-        async def ask(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
-            if self._upstream is None:
-                raise UpstreamError("the upstream is not known yet: this node has not reached its manager")
-            return await self._upstream.ask(request, held, part, on_interim=on_interim)
-
-        return ask
-
-    def _asking_peer(self, url: str, wants_fresh: bool, on_interim: Inform | None) -> Ask:
-        async def ask(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
-            assert self._peers is not None
-            asker = (self._swarms.me() or "") if may_deal else None
-            try:
-                return await self._peers.ask(
-                    url, request, held, part, wants_fresh=wants_fresh, on_interim=on_interim, asker=asker
-                )
-            except PeerError as error:
-                self._aside[url] = str(error)
-                raise
-
-        return ask
 
 
 def _part_of(asked: bytes | None) -> Part | None:

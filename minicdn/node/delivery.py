@@ -20,7 +20,7 @@ from minicdn.core.ranges import (
     unsatisfied_range,
 )
 from minicdn.core.via import add_via
-from minicdn.node.cache import Found
+from minicdn.node.found import Found
 from minicdn.node.wanted import wanted_spans
 
 OWN_LENGTH = frozenset((b"content-length",))

@@ -20,16 +20,15 @@ from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.decide import is_failure, may_serve_on_error
 from minicdn.core.digests import Verifier
-from minicdn.core.freshness import Policy, apply_head, fits, freshen
+from minicdn.core.freshness import Policy, fits, freshen
 from minicdn.core.message import Request
-from minicdn.core.partial import may_combine
 from minicdn.core.pieces import piece_bytes
 from minicdn.core.purging import Purge
-from minicdn.core.vary import is_same_variant
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Ask, Fill, Outcome
 from minicdn.node.reading import close, skip
+from minicdn.node.receiving import Receiving, publish
 from minicdn.node.suppliers import UNREAD_BYTES_MAX, Kind, Part, Supply, is_early_news
 from minicdn.node.swarms import Swarms
 from minicdn.node.told import Echoes, Told
@@ -47,6 +46,7 @@ class Dock:
         self._clock = clock
         self._counters = counters
         self._policy = policy
+        self._receiving = Receiving(shelf, clock, policy)
         self._flights: dict[object, Fill] = {}
         self._fills: set[Fill] = set()
         self._filling: dict[Body, list[Fill]] = {}
@@ -237,41 +237,22 @@ class Dock:
         """The head is there: publish it, with a body that will fill."""
         is_get = fill.request.method == "GET"
         if not is_get:
-            self._apply_head(fill, supply)
-        self._settle(fill, supply)
+            self._receiving.apply_head(fill, supply)
+        self._receiving.settle(fill, supply)
         is_part = supply.end is not None and supply.kind is Kind.FOUND
-        entry = self._part_entry(fill, supply) if is_part and not fill.is_gone else None
+        entry = self._receiving.part_entry(fill, supply) if is_part and not fill.is_gone else None
         if entry is None:
-            entry = self._whole_entry(fill, supply)
+            entry = self._receiving.whole_entry(fill, supply)
         fill.entry = entry
         self._filling.setdefault(entry.body, []).append(fill)
         is_private = is_get and not (entry.stored is not None and entry.body.is_kept)
-        self._publish(fill, supply, entry, is_private=is_private)
+        publish(fill, supply, entry, is_private=is_private)
         return entry.body
-
-    def _settle(self, fill: Fill, supply: Supply) -> None:
-        """What was purged meanwhile is out of date already."""
-        if supply.stored is not None:
-            fill.is_gone = fill.told.is_gone(fill.request.key, supply.stored)
-            supply.stored = fill.told.settle(fill.request.key, supply.stored, supply.source, self._clock.wall())
-
-    def _publish(self, fill: Fill, supply: Supply, entry: Entry, *, is_private: bool = False) -> None:
-        fill.outcome.set_result(
-            Outcome(
-                entry,
-                is_private=is_private,
-                is_stale=supply.is_stale,
-                source=supply.source,
-                status=supply.status,
-                detail=supply.detail,
-                member=supply.member,
-            )
-        )
 
     def _deal(self, fill: Fill, supply: Supply, swarms: Swarms) -> bool:
         """The head is there: publish it, with a body that a swarm will fill, as far as anybody wants it. False where it can't be kept."""
-        self._settle(fill, supply)
-        entry = None if fill.is_gone else self._partial_entry(fill, supply)
+        self._receiving.settle(fill, supply)
+        entry = None if fill.is_gone else self._receiving.partial_entry(fill, supply)
         if entry is None:
             return False
         swarm = swarms.begin(entry, fill.request, supply.deal)
@@ -286,7 +267,7 @@ class Dock:
             entry.body.expect(*fill.span)
             swarm.seed.arriving.update(swarm.seed.pieces.within(*fill.span))
             self._filling.setdefault(entry.body, []).append(fill)
-        self._publish(fill, supply, entry)
+        publish(fill, supply, entry)
         return True
 
     async def _stream_first(self, fill: Fill, supply: Supply) -> None:
@@ -305,47 +286,6 @@ class Dock:
         if position < end:
             raise UpstreamError("the body ended early")
         self._complete(fill, body)
-
-    def _whole_entry(self, fill: Fill, supply: Supply) -> Entry:
-        """A new entry for a whole body; or, where a part may not or can't be kept, for the part alone, to be passed on."""
-        if supply.end is not None:
-            part_head = supply.part_head or supply.head
-            return Entry(fill.request.key, part_head, None, Body(None, supply.end - supply.offset))
-        is_kept = supply.kind is Kind.FOUND and fill.request.method == "GET"
-        body = self._shelf.new_body(fill.request.key, supply.length, is_kept=is_kept)
-        entry = Entry(fill.request.key, supply.head, supply.stored, body, is_hot=fill.is_hot and supply.source == "peer")
-        if is_kept and body.is_kept and not fill.is_gone:
-            self._shelf.begin(entry)
-        return entry
-
-    def _part_entry(self, fill: Fill, supply: Supply) -> Entry | None:
-        """The partial entry that a part belongs to: one on the shelf with the same body, else a new one. None where there can be none."""
-        assert supply.end is not None
-        entry = self._partial_entry(fill, supply)
-        if entry is not None:
-            fill.span = (supply.offset, supply.end)
-            entry.body.expect(*fill.span)
-        return entry
-
-    def _partial_entry(self, fill: Fill, supply: Supply) -> Entry | None:
-        entry = next((entry for entry in self._shelf.find(fill.request.key) if entry.body.is_partial and _is_of(supply, entry)), None)
-        if entry is None:
-            if fill.base is not None:
-                self._shelf.remove(fill.base)  # the upstream has another version now
-            body = self._shelf.new_body(fill.request.key, supply.length)
-            entry = Entry(fill.request.key, supply.head, supply.stored, body, is_hot=fill.is_hot and supply.source == "peer")
-            if not body.is_kept or not self._shelf.begin_partial(entry):
-                self._shelf.drop(body)
-                return None
-        return entry
-
-    def _apply_head(self, fill: Fill, supply: Supply) -> None:
-        """HEAD brings news of what is stored for GET (RFC 9111 §4.3.5)."""
-        held = fill.held
-        if held is not None and held.stored is not None:
-            policy = self._policy()
-            news = apply_head(held.stored, supply.head, supply.request_at, supply.response_at, policy, fill.request)
-            self._shelf.restate(held, fill.told.settle(fill.request.key, news, supply.source, self._clock.wall()))
 
     async def _stream(self, fill: Fill, supply: Supply, body: Body) -> Supply:
         """All bytes into the body, from as many suppliers as it takes. Returns the last one, for closing."""
@@ -451,8 +391,3 @@ class Dock:
         self._shelf.withdraw(entry)
         entry.body.fail(reason)
         self._shelf.drop(entry.body)
-
-
-def _is_of(supply: Supply, entry: Entry) -> bool:
-    """Whether the bytes that a supplier sends belong to this entry's body (RFC 9111 §3.4)."""
-    return is_same_variant(entry.stored, supply.stored) and entry.body.length == supply.length and may_combine(entry.head, supply.head)

@@ -1,7 +1,8 @@
 """What this node does for others' swarms: it loads the pieces it owns, two at a time and in file order, and remembers who took which.
 
-A load is a fill of that part (fills.py), so the bytes lie in the same partial body that this node's own clients read, and are passed on while
-they arrive. Loading two at a time keeps the upstream busy while a question travels; more would make each of them slower for all who wait.
+A load is a fill of that part (fills.py), so the bytes lie in the same partial body that this node's own clients read, and are passed on
+while they arrive. Loading two at a time keeps the upstream busy while a question travels; more would make each of them slower for all
+who wait.
 """
 
 from __future__ import annotations

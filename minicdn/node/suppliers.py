@@ -284,7 +284,8 @@ class PeerSupplier:
         on_interim: Inform | None = None,
         asker: str | None = None,
     ) -> Supply:
-        """asker: this node's URL, where it would take a deal for an answer. Raises PeerError where the peer can't be talked to (or is busy); UpstreamError and ClientError where it says so itself."""
+        """asker: this node's URL, where it would take a deal for an answer. Raises PeerError where the peer can't be talked to (or is
+        busy); UpstreamError and ClientError where it says so itself."""
         message = FetchRequest(
             method=request.method,
             key=request.key,

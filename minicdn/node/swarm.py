@@ -1,10 +1,12 @@
-"""A swarm: one large body, filled with pieces from many at once. The picker (core/picker.py) says what to ask of whom; this carries it out.
+"""A swarm: one large body, filled with pieces from many at once. The picker (core/picker.py) says what to ask of whom; this carries it
+out.
 
-Bytes from a piece's owner are readable as they come, here and by those to whom this node passes them on, and are checked against the owner's
-digest at the end of the piece. Bytes from another holder are kept apart until their digest is the one that the piece's owner names: nobody reads,
-or is given, what nobody vouches for.
+Bytes from a piece's owner are readable as they come, here and by those to whom this node passes them on, and are checked against the
+owner's digest at the end of the piece. Bytes from another holder are kept apart until their digest is the one that the piece's owner
+names: nobody reads, or is given, what nobody vouches for.
 
-A swarm works while somebody reads what it fetches, or little is left; what it has stays, as a partial body, and the next request goes on from there.
+A swarm works while somebody reads what it fetches, or little is left; what it has stays, as a partial body, and the next request goes
+on from there.
 """
 
 from __future__ import annotations
@@ -349,7 +351,8 @@ class Swarm:
         if known is not None:
             return known
         owner = self.deal.dealers[self._owners[index]].url if self._owners else None
-        others = [one for one in self.picker.sources.urls() if one and one not in (url, owner, self._me) and self.picker.sources.get(one).have_mask >> index & 1]
+        sources = self.picker.sources
+        others = [one for one in sources.urls() if one not in (None, url, owner, self._me) and sources.get(one).have_mask >> index & 1]
         for witness in [owner, *others[:2]]:
             if witness is None or witness in (url, self._me):
                 continue

@@ -1,7 +1,7 @@
 """All swarms of a node: which bodies are worth one, among whom their pieces are dealt, and who works on them now.
 
-The owner of a file deals: its answer to who asks for the file names the members and their weights, so that all who fetch it at the same time
-reckon with the same owners, whatever lists they hold. A deal stays as it is while the file is asked for.
+The owner of a file deals: its answer to who asks for the file names the members and their weights, so that all who fetch it at the same
+time reckon with the same owners, whatever lists they hold. A deal stays as it is while the file is asked for.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ DEAL_SECONDS = 60.0
 ASKERS_MAX = 64
 VIA = frozenset((b"via",))
 STREAMED_BYTES_MAX = 32 * 1024 * 1024
-"""Up to here the file's owner takes all of it in one answer and the pieces' owners have them from there: what is under way of an answer that is
-left unread would be a large part of it."""
+"""Up to here the file's owner takes all of it in one answer, and the pieces' owners have them from there: what is under way of an
+answer that is left unread would be a large part of it."""
 
 
 @dataclass(slots=True)

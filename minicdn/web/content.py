@@ -15,8 +15,8 @@ from minicdn.core.message import Fields, Request
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.via import add_via, has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError
-from minicdn.node.cache import Found
 from minicdn.node.delivery import Delivery, Part, deliver
+from minicdn.node.found import Found
 from minicdn.node.limits import is_loopback
 from minicdn.node.node import Node
 from minicdn.node.suppliers import full_key, passed_fields

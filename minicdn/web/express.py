@@ -22,8 +22,8 @@ from minicdn.core.freshness import current_age, is_fresh
 from minicdn.core.logline import LogLine
 from minicdn.core.message import Request
 from minicdn.core.target import parse_target
-from minicdn.node.cache import Found
 from minicdn.node.delivery import deliver
+from minicdn.node.found import Found
 from minicdn.node.limits import is_loopback
 from minicdn.node.node import Node
 from minicdn.store.entry import Entry

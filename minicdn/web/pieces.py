@@ -1,7 +1,7 @@
 """The door for swarms: pieces of a large file for another peer, while they arrive; or word of who else has them.
 
-Bytes leave in steps of RELAY_BYTES, so that a piece that trickles in is not passed on in trickles to a dozen others. What the kernel may hold
-unsent is bounded, so that a send waits when the uplink is full, and the node knows how full it is (core/uplink.py).
+Bytes leave in steps of RELAY_BYTES, so that a piece that trickles in is not passed on in trickles to a dozen others. What the kernel
+may hold unsent is bounded, so that a send waits when the uplink is full, and the node knows how full it is (core/uplink.py).
 """
 
 from __future__ import annotations

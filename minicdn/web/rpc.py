@@ -13,8 +13,8 @@ from minicdn.core.message import Head, Inform, Request
 from minicdn.core.ranges import Unsatisfiable
 from minicdn.core.via import add_via, has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
-from minicdn.node.cache import Found
 from minicdn.node.delivery import head_fields, status_member
+from minicdn.node.found import Found
 from minicdn.node.node import Node
 from minicdn.node.suppliers import held_tag
 from minicdn.node.wanted import wanted_spans

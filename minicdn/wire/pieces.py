@@ -1,8 +1,8 @@
 """Asking a peer for pieces of a large file, and its answer (docs/adr/0007-swarm.md).
 
-One question names several pieces. The answer is a map, then for each piece that is *given*, in that order, its bytes as they arrive and its
-SHA-256. Who is busy refers: for each piece it does not give it may name holders, and the digest, if it has it. Every answer tells what its sender
-holds of the file, one bit a piece.
+One question names several pieces. The answer is a map, then for each piece that is *given*, in that order, its bytes as they arrive and
+its SHA-256. Who is busy refers: for each piece it does not give it may name holders, and the digest, if it has it. Every answer tells what
+its sender holds of the file, one bit a piece.
 
     pieces   what is given follows
     changed  the file is another one by now: nothing of the old can be had here
@@ -34,9 +34,9 @@ URL_MAX = 512
 
 @dataclass(frozen=True, slots=True)
 class PieceRequest:
-    """key, target, fields: as FetchRequest's. validator: strong, of the file meant; length, size: how it is cut. is_owners: what is not there
-    is to be fetched, two at a time, and the digests are to be believed. hint: the peer that may have it, to be asked before the upstream.
-    asker: the URL of who asks, as a holder for others; empty: nobody can be sent there. is_digests: no bytes, only digests."""
+    """key, target, fields: as FetchRequest's. validator: strong, of the file meant; length, size: how it is cut. is_owners: what is not
+    there is to be fetched, two at a time, and the digests are to be believed. hint: the peer that may have it, to be asked before the
+    upstream. asker: the URL of who asks, as a holder for others; empty: nobody can be sent there. is_digests: no bytes, only digests."""
 
     key: str
     fields: Fields
@@ -103,7 +103,8 @@ def _index(item: Any, count: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Referral:
-    """A piece that is not given: who may have it, and its digest where that is known. is_absent: the sender hasn't got it, and does not fetch it."""
+    """A piece that is not given: who may have it, and its digest where that is known. is_absent: the sender hasn't got it, and does not
+    fetch it."""
 
     index: int
     holders: tuple[str, ...] = ()
@@ -148,11 +149,15 @@ class PieceAnswer:
             kind=kind,
             given=given,
             referrals=tuple(_referral(item, asked) for item in take.items("referrals", count_max=ASKED_MAX)),
-            have_mask=int.from_bytes(take.octets("have", length_max=PIECES_MAX // 8), "little") & ((1 << Pieces(asked.length, asked.size).count) - 1),
+            have_mask=_mask(take.octets("have", length_max=PIECES_MAX // 8), asked),
             retry_after_seconds=take.number("retry_after_seconds", high=3600.0),
             detail=take.text("detail", length_max=4096),
             digests=tuple(_digest(item, asked) for item in take.items("digests", count_max=ASKED_MAX, default=())),
         )
+
+
+def _mask(octets: bytes, asked: PieceRequest) -> int:
+    return int.from_bytes(octets, "little") & ((1 << Pieces(asked.length, asked.size).count) - 1)
 
 
 def _asked(item: Any, asked: PieceRequest) -> int:

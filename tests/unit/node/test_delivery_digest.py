@@ -10,7 +10,7 @@ import pytest
 
 from minicdn.core.headers import first
 from minicdn.core.message import Head, Request
-from minicdn.node.cache import Found
+from minicdn.node.found import Found
 from minicdn.node.delivery import deliver
 from minicdn.store.body import Body
 from minicdn.store.disk import DiskStorage

@@ -14,7 +14,7 @@ from minicdn.core.message import Head, Request
 from minicdn.core.purging import Purge
 from minicdn.core.roster import Member, PeerList
 from minicdn.errors import ClientError
-from minicdn.node.cache import Found
+from minicdn.node.found import Found
 from minicdn.node.node import Node
 from minicdn.node.suppliers import Kind, Supply
 from minicdn.node.told import ECHO_SECONDS, PURGES_MAX, Echoes, Told
