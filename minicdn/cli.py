@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -180,10 +181,11 @@ def _run_role(role_name: str, config: str | None, flags: dict[str, str | None], 
     set_up_logging(debug=is_debug())
     raise_file_limit()
     may_take_next = role_name == "peer" and "port" not in resolved.given
+    listens_since = time.time()
     listener = open_listener(settings.host, settings.port, may_take_next=may_take_next)
     port = listener.getsockname()[1]
     settings = replace(settings, port=port, cache_dir=settings.cache_dir or _default_cache_dir(role_name, port))
-    return _serve(settings, listener, closing)
+    return _serve(settings, listener, closing, listens_since)
 
 
 def _default_cache_dir(role_name: str, port: int) -> Path:
@@ -192,7 +194,7 @@ def _default_cache_dir(role_name: str, port: int) -> Path:
     return user_cache_path("minicdn", appauthor=False) / f"{role_name}-{port}"
 
 
-def _serve(settings: Settings, listener: socket, closing: Closing) -> int:
+def _serve(settings: Settings, listener: socket, closing: Closing, listens_since: float) -> int:
     from minicdn.announce import start_lines
     from minicdn.roles.manager import Manager
     from minicdn.roles.peer import Peer
@@ -205,7 +207,7 @@ def _serve(settings: Settings, listener: socket, closing: Closing) -> int:
     say = logging.getLogger("minicdn").info
     role = Manager(settings, say=say) if settings.role == "manager" else Peer(settings, say=say)
     return serve(
-        role, build_app(role), protocol_class(), listener, closing=closing, console=console,
+        role, build_app(role, listens_since=listens_since), protocol_class(), listener, closing=closing, console=console,
         announce=lambda: console.say("\n".join(start_lines(settings))),
         leaves_a_list=settings.role == "peer", drain_seconds=settings.drain_seconds, tls=tls,
     )  # fmt: skip

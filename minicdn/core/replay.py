@@ -17,7 +17,7 @@ SENDERS_MAX = 16 * 1024
 class Verdict(Enum):
     NEW = "new"
     REPEATED = "it was sent before"
-    TOO_OLD = "it was signed before this node started, or too long ago"
+    TOO_OLD = "signed before this node started, or too long ago"
 
 
 @dataclass(slots=True)

@@ -19,8 +19,8 @@ from minicdn.web.status import text_fields
 from minicdn.web.watching import Receive, Scope, Send
 
 
-def build_app(role: Any, rng: random.Random | None = None) -> Any:
-    """The whole web of a node. role: a Manager or a Peer; rng: for the choice of a peer to redirect to."""
+def build_app(role: Any, rng: random.Random | None = None, *, listens_since: float | None = None) -> Any:
+    """The whole web of a node. role: a Manager or a Peer; rng: for the choice of a peer to redirect to; listens_since: guard.py."""
     choose = getattr(role, "choose_peer", None)
 
     def serves_itself() -> bool:
@@ -29,7 +29,7 @@ def build_app(role: Any, rng: random.Random | None = None) -> Any:
 
     dice = rng or random.Random()
     content, peers, control, purges = Content(role.node, serves_itself), PeerDoor(role.node), control_app(role), PurgeDoor(role)
-    pieces, guard = PiecesDoor(role.node, dice), Guard(role, role.settings.token)
+    pieces, guard = PiecesDoor(role.node, dice), Guard(role, role.settings.token, listens_since)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

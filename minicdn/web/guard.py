@@ -31,15 +31,15 @@ Door = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Guard:
-    """Of one node. role: its url(), its clock and its say()."""
+    """Of one node. role: its url(), its clock and its say(). listens_since: wall seconds; nothing that was said before is for this node."""
 
-    def __init__(self, role: Any, token: str | None) -> None:
+    def __init__(self, role: Any, token: str | None, listens_since: float | None = None) -> None:
         self._role = role
         self._keys = Keys.of(token) if token is not None else None
         self._is_manager = role.name == "manager"
         # Each of two peers may differ from the manager by SKEW_SECONDS, one to either side.
         self._skew_seconds = SKEW_SECONDS if self._is_manager else 2 * SKEW_SECONDS
-        self._replays = Replays(role.clock.wall(), self._skew_seconds)
+        self._replays = Replays(role.clock.wall() if listens_since is None else listens_since, self._skew_seconds)
         self._said_at = -SAY_AGAIN_SECONDS
 
     async def pass_on(self, scope: Scope, receive: Receive, send: Send, door: Door) -> None:
@@ -69,7 +69,7 @@ class Guard:
             raise ClientError(401, "that is not this node's token")
 
     def _check_signed(self, keys: Keys, scope: Scope, value: bytes | None, body: bytes) -> bytes:
-        """The question's MAC, which the answer refers to. Raises ClientError(401)."""
+        """The question's MAC, which the answer refers to. Raises ClientError(401, 425)."""
         if value is None:
             raise ClientError(401, "this is for those who hold the cluster's token (--token-file)")
         found = Credentials.parse(value)
@@ -89,6 +89,8 @@ class Guard:
                 401, f"the sender's clock is {abs(now - at):.0f} s {side} this node's; they may differ by {SKEW_SECONDS:.0f} s"
             )
         verdict = self._replays.take(found.sender, found.number, at, now)
+        if verdict is Verdict.TOO_OLD:
+            raise ClientError(425, f"{verdict.value}; sign it again")  # RFC 8470 §5.2: it may be a replay
         if verdict is not Verdict.NEW:
             raise ClientError(401, f"this message does not count: {verdict.value}")
 
