@@ -173,6 +173,10 @@ OPTIONS = (
         "The upstream sends no more than this to all nodes together.",
     ),
     Option("upstream-connections", "upstream_connections_max", COUNT, BOTH, "Limits", "To the upstream, at most.", True),
+    Option(
+        "upload-slots", "upload_slots", COUNT, BOTH, "Limits",
+        "Pieces sent to peers at once before more are referred to other holders; 0: by the measured uplink.",
+    ),
     Option("peer-connections", "peer_connections_max", COUNT, BOTH, "Limits", "To other peers, at most.", True),
 )
 

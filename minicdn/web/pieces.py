@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from minicdn.core.message import Request
 from minicdn.core.pieces import Pieces, piece_bytes
-from minicdn.core.tracker import retry_seconds, slots_for
+from minicdn.core.tracker import is_full, retry_seconds
 from minicdn.core.via import has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
 from minicdn.node.node import Node
@@ -27,8 +27,8 @@ from minicdn.wire.pieces import PieceAnswer, PieceRequest, Referral
 
 RELAY_BYTES = 64 * 1024
 UNSENT_BYTES_MAX = 128 * 1024
-UPLOADS_MAX = 512
-"""Answers with bytes under way at once: beyond it everything is referred, or has to wait."""
+SLOT_SECONDS = 60.0
+"""A peer that takes nothing for so long loses its slot, and its answer."""
 _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_INFO") else None)
 
 
@@ -103,7 +103,10 @@ class PiecesDoor:
 
     def _is_full(self, size: int, now: float) -> bool:
         uplink = self._node.uplink
-        return uplink.waiting_count >= slots_for(uplink.rate(now), size) or self._uploads_count >= UPLOADS_MAX
+        slots = self._node.settings.upload_slots
+        if slots and uplink.waiting_count >= slots:
+            return True
+        return is_full(0 if slots else uplink.waiting_count, self._uploads_count, uplink.rate(now), size)
 
     async def _digests(self, seed: Seed, asked: PieceRequest) -> PieceAnswer:
         entry, found = seed.entry(), []
@@ -168,7 +171,7 @@ class PiecesDoor:
         node = self._node
         began, sent_bytes = node.uplink.sending(node.clock.monotonic()), 0
         try:
-            async with asyncio.timeout(node.settings.client_stall_seconds):
+            async with asyncio.timeout(min(node.settings.client_stall_seconds, SLOT_SECONDS)):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             sent_bytes = len(chunk)
         finally:
