@@ -174,7 +174,7 @@ OPTIONS = (
     ),
     Option("upstream-connections", "upstream_connections_max", COUNT, BOTH, "Limits", "To the upstream, at most.", True),
     Option(
-        "upload-slots", "upload_slots", COUNT, BOTH, "Limits",
+        "upload-slots", "upload_slots_count", COUNT, BOTH, "Limits",
         "Pieces sent to peers at once before more are referred to other holders; 0: by the measured uplink.",
     ),
     Option("peer-connections", "peer_connections_max", COUNT, BOTH, "Limits", "To other peers, at most.", True),

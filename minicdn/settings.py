@@ -89,7 +89,7 @@ class Settings:
     # Bounds
     upstream_connections_max: int = 64
     peer_connections_max: int = 256
-    upload_slots: int = 0
+    upload_slots_count: int = 0
     """How many pieces for other peers may wait for this node's uplink at once before more askers are referred; 0: as many as the measured
     uplink serves within a second."""
     log_lines_buffered_max: int = 10_000

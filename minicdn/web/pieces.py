@@ -103,7 +103,7 @@ class PiecesDoor:
 
     def _is_full(self, size: int, now: float) -> bool:
         uplink = self._node.uplink
-        slots = self._node.settings.upload_slots
+        slots = self._node.settings.upload_slots_count
         if slots and uplink.waiting_count >= slots:
             return True
         return is_full(0 if slots else uplink.waiting_count, self._uploads_count, uplink.rate(now), size)
