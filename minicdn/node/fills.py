@@ -293,6 +293,8 @@ class Dock:
         end = supply.end if supply.end is not None else supply.length
         if end is None or end - position > UNREAD_BYTES_MAX:
             supply.widen()
+        if fill.span is not None:
+            supply.gather()
         # A part that is passed on alone is a body of its own, which begins at its first byte.
         shift = position if fill.span is None else 0
         verifier = Verifier(supply.head.fields if supply.end is None and fill.request.method == "GET" else ())

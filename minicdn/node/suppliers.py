@@ -68,6 +68,8 @@ class Supply:
     is_stale: bool = False
     widen: Callable[[], None] = lambda: None
     """All of the body is wanted; up to then little of it is let come."""
+    gather: Callable[[], None] = lambda: None
+    """The bytes may come in blocks."""
     deal: Deal | None = None
     """How the bytes are to be come by, where none of them follow."""
 
@@ -211,6 +213,7 @@ class UpstreamSupplier:
             response_at=answer.response_at,
             status=answer.head.status,
             widen=answer.widen,
+            gather=answer.gather,
         )
 
     async def _counted(self, answer: UpstreamAnswer) -> AsyncIterator[bytes]:

@@ -22,6 +22,7 @@ HEAD_BYTES_MAX = 256 * 1024
 """Of a head with the interim answers before it, and of what is no content in a body: trailers, chunks' extensions."""
 HEAD_END = b"\r\n\r\n"
 BODILESS = (204, 304)
+GATHER_SECONDS = 0.05
 UNREAD_BYTES_WIDE = 64 * 1024 * 1024
 WINDOW_CLAMP: int | None = getattr(socket, "TCP_WINDOW_CLAMP", None)
 
@@ -64,6 +65,8 @@ class ClientConnection(asyncio.Protocol):
         self._keeps_alive = True
         self._is_sent = True
         self._quiet_bytes = 0
+        self._batch_bytes = 0
+        self._gathering: asyncio.TimerHandle | None = None
         self._error: str | None = None
         self.fields = []
 
@@ -124,11 +127,20 @@ class ClientConnection(asyncio.Protocol):
             if self._is_whole:
                 return b""
             await self._wait()
-        chunk = self._chunks.popleft()
+        if self._batch_bytes and len(self._chunks) > 1:
+            chunk = b"".join(self._chunks)
+            self._chunks.clear()
+        else:
+            chunk = self._chunks.popleft()
         self._queued_bytes -= len(chunk)
         if self._queued_bytes < READ_AHEAD_BYTES // 2 and self.is_open:
             self._transport.resume_reading()
         return chunk
+
+    def gather(self, batch_bytes: int) -> None:
+        """From now on the body comes in blocks of about so many bytes, where they come soon one after the other: to wake whoever reads for
+        each packet costs more than the packet."""
+        self._batch_bytes = batch_bytes
 
     def close(self) -> None:
         """At once, whatever is under way; a body that would have ended with its connection is not whole by that."""
@@ -146,6 +158,9 @@ class ClientConnection(asyncio.Protocol):
             self._waiter = None
 
     def _wake(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -259,7 +274,10 @@ class ClientConnection(asyncio.Protocol):
         self._queued_bytes += len(body)
         if self._queued_bytes > READ_AHEAD_BYTES and self.is_open:
             self._transport.pause_reading()
-        self._wake()
+        if self._queued_bytes >= self._batch_bytes:
+            self._wake()
+        elif self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._wake)
 
     def on_message_complete(self) -> None:
         if not self._has_head or self._ends_with_connection:

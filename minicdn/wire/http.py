@@ -77,6 +77,12 @@ class Exchange:
         if widen is not None:
             widen()
 
+    def gather(self, batch_bytes: int) -> None:
+        """The rest of the body in blocks of about so many bytes; a twentieth of a second is waited for them at most."""
+        gather = getattr(self._response.stream, "gather", None)
+        if gather is not None:
+            gather(batch_bytes)
+
     async def read(self, bytes_max: int) -> bytes:
         """The whole body, where it is known to be short. Raises Broken past `bytes_max`."""
         collected = bytearray()

@@ -22,6 +22,7 @@ FETCH_TARGET = b"/_rpc/get"
 HEAD_LENGTH_FIELD = b"x-minicdn-head"
 """How many bytes of the answer are the map; the body's follow."""
 HEAD_BYTES_MAX = 1024 * 1024
+PIECES_BLOCK_BYTES = 64 * 1024
 REASON_BYTES_MAX = 512
 
 
@@ -80,6 +81,7 @@ class PeerClient:
         try:
             found, chunks, early = await _read_head(url, exchange, signed)
             answer = PiecesAnswer.from_wire(found, request)
+            exchange.gather(PIECES_BLOCK_BYTES)
             return PieceStream(answer, Pieces(request.length, request.size), exchange, chunks, early)
         except ClientError as error:
             await exchange.close()

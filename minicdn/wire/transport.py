@@ -163,6 +163,9 @@ class _Stream(httpx.AsyncByteStream):
         """All of it is wanted."""
         self._connection.bound_unread(None)
 
+    def gather(self, batch_bytes: int) -> None:
+        self._connection.gather(batch_bytes)
+
     async def aclose(self) -> None:
         if self._is_closed:
             return

@@ -17,6 +17,7 @@ from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NotConnected, T
 BODILESS = (204, 304)
 REDIRECTS = (301, 302, 303, 307, 308)
 FOLLOWED_MAX = 5
+BLOCK_BYTES = 64 * 1024
 CREDENTIALS = frozenset((b"authorization", b"cookie"))
 """Not for another host's eyes."""
 
@@ -43,6 +44,10 @@ class UpstreamAnswer:
     def widen(self) -> None:
         """All of the body is wanted."""
         self.exchange.widen()
+
+    def gather(self) -> None:
+        """It is wanted for others, in blocks."""
+        self.exchange.gather(BLOCK_BYTES)
 
     async def close(self) -> None:
         await self.exchange.close()
