@@ -79,6 +79,8 @@ class Node:
         self.on_invalidated: Callable[[Purge], Awaitable[object]] | None = None
         self.on_replaced: Callable[[str], None] | None = None
         """Has all nodes carry it out, this one at once. None: this node is all there is."""
+        self.on_lie: Callable[[str, str, int], None] | None = None
+        """Told of a peer's URL, and of the key and the piece that it sent wrong bytes of."""
         self.origins: Callable[[], Set[str]] = frozenset
         """By which `scheme://host:port` clients know this site, besides the upstream's."""
         self.limits = Limits(up_rate=settings.up_bytes_per_second, down_rate=settings.down_bytes_per_second, monotonic=self.clock.monotonic)
@@ -145,6 +147,7 @@ class Node:
             may_use_upstream=self.take_lease,
             limits=self.limits,
             via=lambda fields: add_via(fields, f"minicdn-{self.id}"),
+            on_lie=self._lied_to,
         )
         return Swarms(
             parts,
@@ -203,6 +206,11 @@ class Node:
     def _knows(self, url: str) -> bool:
         """Only members of the list are asked, whatever URLs others name: nobody can have this node ask another host."""
         return url in self._urls
+
+    def _lied_to(self, url: str, key: str, index: int) -> None:
+        self._say(f"{url} sent wrong bytes: piece {index} of {key} is not what its owner says it is")
+        if self.on_lie is not None:
+            self.on_lie(url, key, index)
 
     def adopt(self, settings: Settings) -> None:
         """Settings that changed while the node runs: the upstream, what counts as small, the caching rules."""

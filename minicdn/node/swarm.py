@@ -51,11 +51,13 @@ class SwarmParts:
         may_use_upstream: Callable[[str], Awaitable[bool]],
         limits: Limits,
         via: Callable[[list[tuple[bytes, bytes]]], list[tuple[bytes, bytes]]] = lambda fields: fields,
+        on_lie: Callable[[str, str, int], None] = lambda url, key, index: None,
     ) -> None:
         self.shelf, self.client, self.clock, self.counters, self.rng = shelf, client, clock, counters, rng
         self.may_use_upstream = may_use_upstream
         self.limits = limits
         self.via = via
+        self.on_lie = on_lie
 
 
 class Swarm:
@@ -343,6 +345,7 @@ class Swarm:
         else:
             self._parts.counters.add("wrong_pieces_count")
             picker.lied(url, index, now)
+            self._parts.on_lie(url, self._request.key, index)
         self._again.set()
 
     async def _vouched(self, url: str, index: int) -> bytes | None:
