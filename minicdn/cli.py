@@ -140,11 +140,30 @@ def peer(ctx: click.Context, config: str | None, **_flags: Any) -> int:
 @cli.command()
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
-def explain(url: str, as_json: bool) -> int:
+@click.option("--token-file", metavar="FILE", help="The cluster's token, where it has one. [or MINICDN_TOKEN_FILE, MINICDN_TOKEN]")
+@click.option("--fingerprint", metavar="SHA256", help="The certificate of the node in the URL, where no authority vouches for it.")
+def explain(url: str, as_json: bool, token_file: str | None, fingerprint: str | None) -> int:
     """Say what would be done with a URL now, and why: stored? fresh until when? decided by what? owned by whom?"""
+    from minicdn.config import token_of
     from minicdn.explain import explain as explain_url
 
-    Console(sys.stdout).say(explain_url(url, as_json=as_json))
+    token = token_of(token_file, os.environ)
+    Console(sys.stdout).say(explain_url(url, as_json=as_json, token=token, fingerprint=fingerprint))
+    return 0
+
+
+@cli.command()
+@click.option("--out", metavar="DIR", default=".", help="The folder to write to. [default the current one]")
+@click.option("--name", metavar="NAME", default="node", help="Of the files: NAME.pem and NAME-key.pem. [default node]")
+@click.option("--host", "hosts", metavar="HOST", multiple=True, help="The node's name or address; may be given again. [default this machine's]")
+def cert(out: str, name: str, hosts: tuple[str, ...]) -> int:
+    """Make a private authority, once for a folder, and a certificate by it for a node's --tls-cert and --tls-key."""
+    try:
+        from minicdn.certificates import make
+    except ImportError:
+        advice = "pip install 'minicdn[cert]'; docs/security.md says how openssl does the same"
+        raise OperatorError(f"minicdn cert needs the package cryptography: {advice}") from None
+    Console(sys.stdout).say(make(Path(out).expanduser(), name, hosts))
     return 0
 
 

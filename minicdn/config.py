@@ -68,16 +68,31 @@ def _with_token(settings: Settings) -> Settings:
         return settings
     if settings.token is not None:
         raise UsageError("--token and --token-file are both given; leave one of them out")
+    return replace(settings, token=_read_token(settings.token_file))
+
+
+def token_of(file: str | None, environ: Mapping[str, str]) -> str | None:
+    """For a command that is no node: the flag's file, else the environment's, else its token, else none."""
+    file = file or environ.get("MINICDN_TOKEN_FILE")
+    if file:
+        return _read_token(file)
+    token = environ.get("MINICDN_TOKEN")
     try:
-        with Path(settings.token_file).expanduser().open("rb") as file:
-            line = file.readline(_TOKEN_BYTES_MAX).decode()
-        return replace(settings, token=parse_token(line))
-    except OSError as error:
-        raise UsageError(f"--token-file {settings.token_file}: can't be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"--token-file {settings.token_file}: its first line is no text") from None
+        return parse_token(token) if token else None
     except ValueError as error:
-        raise UsageError(f"--token-file {settings.token_file}: {error}") from None
+        raise UsageError(f"MINICDN_TOKEN: {error}") from None
+
+
+def _read_token(name: str) -> str:
+    try:
+        with Path(name).expanduser().open("rb") as file:
+            return parse_token(file.readline(_TOKEN_BYTES_MAX).decode())
+    except OSError as error:
+        raise UsageError(f"--token-file {name}: can't be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--token-file {name}: its first line is no text") from None
+    except ValueError as error:
+        raise UsageError(f"--token-file {name}: {error}") from None
 
 
 def _parse(option: Option, text: str, where: str) -> object:

@@ -6,33 +6,47 @@ Asks the node in the URL, then the owner of the key, where that is another one: 
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
 from minicdn.errors import OperatorError, UsageError
+from minicdn.values import parse_fingerprint
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
-def explain(url: str, *, as_json: bool) -> str:
-    """The text to print. OperatorError where the node can't be asked; UsageError where the URL is none."""
+def explain(url: str, *, as_json: bool, token: str | None = None, fingerprint: str | None = None) -> str:
+    """The text to print. fingerprint: of that node's certificate. OperatorError where the node can't be asked; UsageError where the URL is
+    none."""
     from minicdn.wire.looking import NoAnswer, ask_explain
+    from minicdn.wire.signing import Signer
 
     node_url, target = _split(url)
+    signer = Signer(token, time.time) if token is not None else None
+    pin = _pin(fingerprint)
     try:
-        found = {"asked": ask_explain(node_url, target), "owner": None}
+        found = {"asked": ask_explain(node_url, target, signer=signer, pin=pin), "owner": None}
     except NoAnswer as error:
         raise OperatorError(str(error)) from None
     trouble = ""
     asked = found["asked"]
     if asked and not asked["is_owner"] and asked["owners"]:
         try:
-            found["owner"] = ask_explain(asked["owners"][0]["url"], target)
+            owner = asked["owners"][0]
+            found["owner"] = ask_explain(owner["url"], target, signer=signer, pin=owner.get("fingerprint"))
         except NoAnswer as error:
             trouble = str(error)
     if as_json:
         return json.dumps({**found, "trouble": trouble}, indent=2)
     return _in_words(node_url, found, trouble)
+
+
+def _pin(fingerprint: str | None) -> str | None:
+    try:
+        return None if fingerprint is None else parse_fingerprint(fingerprint)
+    except ValueError as error:
+        raise UsageError(f"--fingerprint: {error}") from None
 
 
 def _split(url: str) -> tuple[str, str]:

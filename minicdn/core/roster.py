@@ -3,7 +3,7 @@
 A peer has a *seat* from its join until it leaves, is replaced, or has been silent for a whole window. Seats stand in the
 order of their last renewal, so expiry looks at the front only. A seat is *listed* (handed out to clients and peers) unless
 the last probes of its URL failed in a row: its holder is alive, since it renews, but those who are sent there can't
-reach it. One passed probe lists it again.
+reach it. One passed probe lists it again. Nor is a seat listed whose holder is said to lie (accusing.py), for a while, by its URL.
 
 Every change of what is listed raises the epoch. An epoch is `<incarnation>.<counter>`: the incarnation differs after each
 start of the manager, so two epochs are equal only when the lists are.
@@ -85,7 +85,7 @@ class _Seat:
     failures_count: int = 0
 
     @property
-    def is_listed(self) -> bool:
+    def can_be_reached(self) -> bool:
         return self.failures_count < PROBE_FAILURES_MAX
 
 
@@ -115,6 +115,7 @@ class Roster:
         self._place: dict[str, int] = {}
         self._list: PeerList | None = None
         self._reweigh_at = 0.0
+        self._shunned: dict[str, float] = {}
 
     # What changes the list
 
@@ -190,23 +191,33 @@ class Roster:
         seat = self._seat_at(id, url)
         if seat is None:
             return False
-        was_listed = seat.is_listed
         seat.probed_at, seat.failures_count = now, 0
-        self._list_again(seat.member)
-        return not was_listed
+        return self._list_again(seat.member)
 
     def probe_failed(self, id: str, url: str, now: float) -> bool:
         """True when this was one failure too many, and the seat is listed no longer."""
         seat = self._seat_at(id, url)
         if seat is None:
             return False
-        was_listed = seat.is_listed
         seat.probed_at = now
         seat.failures_count = min(seat.failures_count + 1, PROBE_FAILURES_MAX)
-        if seat.is_listed or not was_listed:
+        return not seat.can_be_reached and self._unlist(id)
+
+    def shun(self, url: str, until: float) -> bool:
+        """True when this takes a seat off the list, whoever sits in it until then."""
+        id = self._id_by_url.get(url)
+        if id is None:
             return False
-        self._unlist(id)
-        return True
+        self._shunned[url] = until
+        return self._unlist(id)
+
+    def forgive(self, now: float) -> None:
+        """Lists those again whose time is over."""
+        for url in [url for url, until in self._shunned.items() if until <= now]:
+            del self._shunned[url]
+            seat = self._seats.get(self._id_by_url.get(url, ""))
+            if seat is not None and seat.can_be_reached:
+                self._list_again(seat.member)
 
     # What only looks
 
@@ -231,6 +242,14 @@ class Roster:
     def is_listed(self, id: str) -> bool:
         return id in self._place
 
+    def is_shunned(self, url: str) -> bool:
+        return url in self._shunned
+
+    @property
+    def shunned_count(self) -> int:
+        """Seats that are off the list for what was said of their holders."""
+        return sum(url in self._id_by_url for url in self._shunned)
+
     def take_due_probes(self, now: float, count_max: int) -> list[Member]:
         """Members not probed for a while, at most `count_max`; they count as probed now."""
         due: list[Member] = []
@@ -242,7 +261,7 @@ class Roster:
 
     def seats(self, now: float) -> Iterator[SeatView]:
         for seat in sorted(self._seats.values(), key=lambda seat: seat.member.id):
-            yield SeatView(seat.member, max(0.0, now - seat.seen_at), seat.is_listed, seat.uplink)
+            yield SeatView(seat.member, max(0.0, now - seat.seen_at), seat.member.id in self._place, seat.uplink)
 
     def __len__(self) -> int:
         """Seats, listed or not."""
@@ -282,21 +301,24 @@ class Roster:
         self._unlist(id)
         return True
 
-    def _list_again(self, member: Member) -> None:
-        if member.id not in self._place:
-            self._place[member.id] = len(self._listed)
-            self._listed.append(member)
-            self._changed()
+    def _list_again(self, member: Member) -> bool:
+        if member.id in self._place or member.url in self._shunned:
+            return False
+        self._place[member.id] = len(self._listed)
+        self._listed.append(member)
+        self._changed()
+        return True
 
-    def _unlist(self, id: str) -> None:
+    def _unlist(self, id: str) -> bool:
         place = self._place.pop(id, None)
         if place is None:
-            return
+            return False
         last = self._listed.pop()
         if last.id != id:
             self._listed[place] = last
             self._place[last.id] = place
         self._changed()
+        return True
 
     def _changed(self) -> None:
         self._counter += 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from minicdn.core.decide import Serve, decide
 from minicdn.core.explain import facts, in_words
 from minicdn.core.message import Fields, Request
-from minicdn.core.roster import owners
+from minicdn.core.roster import Member, owners
 from minicdn.core.vary import choose
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
@@ -25,7 +25,7 @@ def explain(node: Node, method: str, key: str, fields: Fields) -> dict[str, Any]
     index = choose(fields, [entry.stored for entry in entries])  # type: ignore[misc]
     chosen = entries[index] if index is not None else None
     plan = decide(request, chosen.stored if chosen is not None else None, now, node.cache.policy)
-    ranked = [{"id": member.id, "url": member.url} for member in owners(key, node.peers.members, OWNERS_SHOWN_MAX)]
+    ranked = [_named(member) for member in owners(key, node.peers.members, OWNERS_SHOWN_MAX)]
     is_owner = not ranked or ranked[0]["id"] == node.id
     words = in_words(plan)
     if isinstance(plan, Serve) and node.purger.is_unsure:
@@ -60,3 +60,8 @@ def _variant(entry: Entry, now: float, *, is_chosen: bool) -> dict[str, Any]:
 def _body(body: Body) -> dict[str, Any]:
     state = "whole" if body.is_whole else "filling" if body.is_filling else "partial"
     return {"medium": body.medium, "state": state, "bytes": body.have.total_bytes, "length": body.length}
+
+
+def _named(member: Member) -> dict[str, str]:
+    found = {"id": member.id, "url": member.url}
+    return {**found, "fingerprint": member.fingerprint} if member.fingerprint else found

@@ -261,6 +261,10 @@ class Membership:
         if answer.is_listed:
             self._say.over("unlisted")
             return
+        if answer.is_shunned:
+            advice = "check this machine's disk and memory; it is listed again after a while"
+            self._say.trouble("unlisted", f"the manager has taken this peer off the list: {answer.reason}: {advice}")
+            return
         advice = f"is port {self._port} still open to it? Trying again"
         self._say.trouble("unlisted", f"the manager can't reach this peer at {self.url} any more ({answer.reason}): {advice}")
 
@@ -292,7 +296,7 @@ class Sayer:
 
     def over(self, kind: str) -> None:
         if self._said_at.pop(kind, None) is not None:
-            self._say("the manager answers again" if kind == "silence" else "the manager reaches this peer again")
+            self._say("the manager answers again" if kind == "silence" else "the manager lists this peer again")
 
     def clear(self) -> None:
         self._said_at.clear()

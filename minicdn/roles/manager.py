@@ -17,6 +17,7 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import Any
 
+from minicdn.core.accusing import SHUN_SECONDS, Accusations, Ruling
 from minicdn.core.leases import Leases
 from minicdn.core.nodeurl import url_from_address
 from minicdn.core.roster import JoinVerdict, Member, Roster
@@ -28,7 +29,7 @@ from minicdn.roles.role import Role, shown
 from minicdn.roles.spreading import FanOut, Invalidations
 from minicdn.settings import Settings
 from minicdn.wire.address import own_url
-from minicdn.wire.messages import Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer, SharedSettings
+from minicdn.wire.messages import Accusation, Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer, SharedSettings
 from minicdn.wire.prober import Prober
 from minicdn.wire.purgeclient import PurgeClient
 
@@ -68,6 +69,8 @@ class Manager(Role):
         self.leases = ManagerLeases(self.node, Leases(settings.upstream_leases_max, settings.lease_seconds))
         self.node.leases = self.leases
         self._url: str | None = None
+        self._accusations = Accusations()
+        self.node.on_lie = lambda url, key, index: self._accuse(self._url or "", url, key, index)
 
     # Life
 
@@ -142,6 +145,7 @@ class Manager(Role):
         return RenewAnswer(
             status="closing" if self.is_draining else "ok",
             is_listed=self.roster.is_listed(renew.id),
+            is_shunned=self.roster.is_shunned(member.url),
             reason=self._reason(renew.id),
             peers=None if renew.epoch == self.roster.epoch else self.roster.peer_list(),
             settings=None if renew.settings_version == self._shared.version else self._shared,
@@ -161,6 +165,12 @@ class Manager(Role):
         verdict = self.leases.take_for(call.key, call.id)
         members = [self.roster.find(holder) for holder in verdict.holders if holder != call.id]
         return LeaseAnswer(verdict.is_granted, tuple(member.url for member in members if member is not None), verdict.seconds)
+
+    async def handle_accuse(self, accusation: Accusation, address: str | None) -> None:
+        """The word of who has a seat, from where it sits."""
+        accuser = self.roster.find(accusation.id)
+        if accuser is not None and self._is_where_it_was(accusation.id, address):
+            self._accuse(accuser.url, accusation.url, accusation.key, accusation.index)
 
     async def handle_log(self, batch: LogBatch) -> None:
         """Lines of a peer, which may have left the list by now."""
@@ -222,7 +232,24 @@ class Manager(Role):
 
     def _reason(self, id: str) -> str:
         about = self._about.get(id)
+        member = self.roster.find(id)
+        if member is not None and self.roster.is_shunned(member.url):
+            return "it sent others wrong bytes"
         return about.reason if about is not None else ""
+
+    def _accuse(self, accuser: str, accused: str, key: str, index: int) -> None:
+        roster = self.roster
+        if roster.is_shunned(accused):
+            return
+        now = self.clock.monotonic()
+        ruling = self._accusations.take(accuser, accused, now, seats_count=len(roster), shunned_count=roster.shunned_count)
+        if ruling is Ruling.IGNORED:
+            return
+        text = f"{accused} sent wrong bytes to {accuser}: piece {index} of {key}"
+        if ruling is Ruling.SHUNNED and roster.shun(accused, now + SHUN_SECONDS):
+            text += f"; it is off the list for {SHUN_SECONDS / 60:.0f} min"
+            self._publish()
+        self.say(text)
 
     async def _hold_while_unchanged(self, renew: Renew) -> None:
         loop = asyncio.get_running_loop()
@@ -269,6 +296,7 @@ class Manager(Role):
             self.roster.excuse(now)
         for member in self.roster.expire(now):
             self.leases.forget(member.id)
+        self.roster.forgive(now)
         self.roster.reweigh(now)
         for id in [id for id in self._about if self.roster.find(id) is None]:
             del self._about[id]

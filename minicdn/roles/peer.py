@@ -19,8 +19,8 @@ from minicdn.roles.leasing import PeerLeases
 from minicdn.roles.role import Role
 from minicdn.roles.spreading import FanOut, Invalidations, Replacements
 from minicdn.settings import Settings
-from minicdn.wire.manager import LEAVE_SECONDS, ManagerClient
-from minicdn.wire.messages import SharedSettings
+from minicdn.wire.manager import LEAVE_SECONDS, ManagerClient, ManagerRefused, ManagerUnreachable
+from minicdn.wire.messages import Accusation, SharedSettings
 from minicdn.wire.purgeclient import PurgeClient
 
 FLUSH_SECONDS = 2.5
@@ -47,6 +47,7 @@ class Peer(Role):
         self.node.on_replaced = Replacements(self.purges.tell_others, self._hold)
         self.node.origins = self._origins
         self.node.leases = PeerLeases(self.node, self._manager, self.rng, self._hold)
+        self.node.on_lie = lambda url, key, index: self._hold(self._accuse(Accusation(self.node.id, url, key, index)))
         self.membership: Membership | None = None
         self._following: asyncio.Task[None] | None = None
 
@@ -124,6 +125,10 @@ class Peer(Role):
     def _origins(self) -> Set[str]:
         """Every URL by which a client may have been sent to this site."""
         return {self.url() or "", self._manager.url, *(member.url for member in self.node.peers.members)}
+
+    async def _accuse(self, accusation: Accusation) -> None:
+        with contextlib.suppress(ManagerUnreachable, ManagerRefused):
+            await self._manager.accuse(accusation)
 
     # What can be seen
 

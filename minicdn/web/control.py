@@ -4,7 +4,7 @@
     GET  /_explain?target=/path          JSON, at every node (explain.py)
     POST /_purge                         JSON, at every node (purge.py)
     GET  /_log?limit=N&follow=1          JSON lines, at the manager (log.py)
-    POST /_rpc/join  renew  leave  lease  log   msgpack, at the manager
+    POST /_rpc/join  renew  leave  lease  accuse  log   msgpack, at the manager
     POST /_rpc/purge                     msgpack, at every node
 
 A message must come as application/msgpack: no web page can make a browser send that to a stranger, so none can sign a peer
@@ -29,7 +29,7 @@ from minicdn.web.explain import explain_route
 from minicdn.web.log import NO_STORE, log_response
 from minicdn.web.purge import purge_route
 from minicdn.wire.codec import CONTENT_TYPE, MESSAGE_BYTES_MAX, Taker, decode, encode
-from minicdn.wire.messages import Join, LeaseCall, LogBatch, Renew, take_id
+from minicdn.wire.messages import Accusation, Join, LeaseCall, LogBatch, Renew, take_id
 from minicdn.wire.purges import PurgeCall
 
 PAGES = "_health, _peers, _stats, _log, _explain, _purge and _play/PATH"
@@ -96,11 +96,15 @@ def _manager_routes(manager: Manager) -> list[Route]:
     async def lease(found: dict[str, Any], address: str | None) -> Mapping[str, Any]:
         return (await manager.handle_lease(LeaseCall.from_wire(found))).to_wire()
 
+    async def accuse(found: dict[str, Any], address: str | None) -> Mapping[str, Any]:
+        await manager.handle_accuse(Accusation.from_wire(found), address)
+        return {}
+
     async def take_log(found: dict[str, Any], address: str | None) -> Mapping[str, Any]:
         await manager.handle_log(LogBatch.from_wire(found))
         return {}
 
-    calls: dict[str, Handle] = {"join": join, "renew": renew, "leave": leave, "lease": lease, "log": take_log}
+    calls: dict[str, Handle] = {"join": join, "renew": renew, "leave": leave, "lease": lease, "accuse": accuse, "log": take_log}
     rpc = [Route(f"/_rpc/{name}", _message_door(handle), methods=["POST"]) for name, handle in calls.items()]
     return [Route("/_log", log), *rpc]
 
@@ -112,7 +116,7 @@ def _peer_routes(peer: Visible) -> list[Route]:
         manager = peer.health().get("manager")
         raise ClientError(404, f"this is a peer; ask its manager, at {manager}{request.url.path}")
 
-    calls = ("join", "renew", "leave", "lease", "log")
+    calls = ("join", "renew", "leave", "lease", "accuse", "log")
     return [Route("/_log", elsewhere), *(Route(f"/_rpc/{name}", elsewhere, methods=["POST"]) for name in calls)]
 
 

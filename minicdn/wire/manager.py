@@ -17,7 +17,7 @@ from minicdn.core.signing import MANAGER
 from minicdn.errors import ClientError, MinicdnError
 from minicdn.settings import Settings
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
-from minicdn.wire.messages import ANSWER_BYTES_MAX, Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer
+from minicdn.wire.messages import ANSWER_BYTES_MAX, Accusation, Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer
 from minicdn.wire.purges import PurgeAnswer, PurgeCall
 from minicdn.wire.signing import Signer
 from minicdn.wire.tls import Contexts
@@ -79,6 +79,9 @@ class ManagerClient:
     async def lease(self, call: LeaseCall) -> LeaseAnswer:
         """Takes a lease, or gives it back."""
         return await self._call("lease", call.to_wire(), LEASE_SECONDS, LeaseAnswer.from_wire)
+
+    async def accuse(self, accusation: Accusation) -> None:
+        await self._call("accuse", accusation.to_wire(), ANSWER_SECONDS, dict)
 
     async def send_log(self, batch: LogBatch, *, seconds: float = 10.0) -> None:
         """Returns once the manager has taken the batch. ManagerRefused: it never will."""

@@ -6,6 +6,7 @@
     leave   peer → manager   take me off the list
     purge   either way           wire/purges.py; what a peer missed comes with the answers to join and renew
     lease   peer → manager   may I ask the upstream for this key as a last resort; or: I am done with it (core/leases.py)
+    accuse  peer → manager   that one sent me wrong bytes (core/accusing.py)
     log     peer → manager   lines for the log; a repeated batch number is a repetition, not news
 
 Each has `to_wire()`, a map for the codec, and `from_wire(map)`, which raises ClientError(400) and nothing else.
@@ -183,11 +184,12 @@ class Renew:
 class RenewAnswer:
     """status: ok, unknown (join again) or closing. peers, settings, missed: None when the peer's are the current ones.
 
-    is_listed: False while the manager's probes of this peer fail, for the `reason`.
+    is_listed: False while the manager's probes of this peer fail, for the `reason`; or (is_shunned) since others say that it lies.
     """
 
     status: str
     is_listed: bool = True
+    is_shunned: bool = False
     reason: str = ""
     peers: PeerList | None = None
     settings: SharedSettings | None = None
@@ -202,6 +204,7 @@ class RenewAnswer:
         return cls(
             status=take.text("status", length_max=32),
             is_listed=take.flag("is_listed", default=True),
+            is_shunned=take.flag("is_shunned", default=False),
             reason=take.text("reason", length_max=1024, default=""),
             peers=_take_peers(take),
             settings=_take_settings(take),
@@ -275,6 +278,24 @@ class LeaseAnswer:
             holders=tuple(_checked_url(Taker({"url": url}).text("url")) for url in take.items("holders", default=())),
             seconds=take.number("seconds", default=0.0),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Accusation:
+    """The node `id` says that the peer at `url` sent it wrong bytes of a piece of the key."""
+
+    id: str
+    url: str
+    key: str
+    index: int
+
+    def to_wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, found: Mapping[str, Any]) -> Accusation:
+        take = Taker(found)
+        return cls(take_id(take), _checked_url(take.text("url", length_max=URL_LENGTH_MAX)), take.text("key"), take.integer("index"))
 
 
 def take_id(take: Taker) -> str:

@@ -199,7 +199,7 @@ def test_a_peer_that_is_listed_no_longer_says_so_once_and_says_when_it_is_again(
     unlisted = news("life.2", "bob", is_listed=False, reason="no answer within 3 s")
     story = Story(joined("life.1", "me", "bob"), unlisted, RenewAnswer("ok", is_listed=False), news("life.3", "bob", "me")).told()
     assert len([line for line in story.lines if "any more (no answer within 3 s)" in line]) == 1
-    assert "the manager reaches this peer again" in story.lines
+    assert "the manager lists this peer again" in story.lines
 
 
 def test_a_refused_message_is_said_and_tried_again() -> None:
