@@ -1,11 +1,12 @@
-"""The express lane: a plain GET of a small, whole, fresh body in memory, answered as soon as its bytes arrive.
+"""The express lane: a plain GET or HEAD of a small, whole, fresh body in memory, answered as soon as its bytes arrive.
 
 The lane decides nothing itself. What it sends was built by the normal way (find_fresh, deliver, the head's writer) and is sent
 again as long as that way could not answer otherwise: until the Age ticks, the lifetime ends, or the shelf holds another entry or
 other facts for the key (a purge, an update, an eviction). So nobody has to tell the lane of anything.
 
-A request is plain when nothing in it could change the answer: one head and nothing else, and only fields of a known, harmless list.
-Entries that vary never take the lane, nor does what may have to wait for a capped uplink. Everything else falls through to the normal way.
+A request is plain (plain.py) when nothing in it could change the answer but an If-None-Match or a Range; what was said to each of
+these is kept beside the whole answer, and holds as long. Entries that vary never take the lane, nor does what may have to wait for a
+capped uplink, nor an answer that is an error or has several parts. Everything else falls through to the normal way.
 
 An answer is good for a second at most, and is let go of when others are built after that: the lane holds what was asked for just now, and
 no more of it than LANES_BYTES_MAX, whatever the shelf has evicted meanwhile.
@@ -13,7 +14,6 @@ no more of it than LANES_BYTES_MAX, whatever the shelf has evicted meanwhile.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -22,11 +22,13 @@ from minicdn.core.freshness import current_age, is_fresh
 from minicdn.core.logline import LogLine
 from minicdn.core.message import Request
 from minicdn.core.target import parse_target
-from minicdn.node.delivery import deliver
+from minicdn.node.delivery import Delivery, deliver
 from minicdn.node.found import Found
 from minicdn.node.limits import is_loopback
 from minicdn.node.node import Node
 from minicdn.store.entry import Entry
+from minicdn.web.pages import HAS_PAGES, PAGES_BYTES_MIN, Pages, send_pages
+from minicdn.web.plain import Asked, Plain, parse_plain
 from minicdn.web.protocol import response_head
 
 LANES_MAX = 16_384
@@ -41,30 +43,71 @@ JOINED_BYTES_MAX = 16 * 1024
 BODY_BYTES_MAX = 1024 * 1024
 """For a larger one the normal way's cost does not show."""
 VERSION = b" HTTP/1.1\r\n"
+OTHERS_MAX = 16
+"""Answers to HEAD, If-None-Match and Range beside the whole one."""
+_METHODS = {b"GET /": (4, "GET"), b"HEAD ": (5, "HEAD")}
+_NO_METHOD = (0, "")
+_HOST_ONLY = ((b"host", b"minicdn"),)
 
-_PLAIN_FIELDS = frozenset(
-    b"host user-agent accept accept-encoding accept-language accept-charset cookie referer origin dnt priority upgrade-insecure-requests "
-    b"sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-gpc "
-    b"x-forwarded-for x-forwarded-proto x-real-ip".split()
-)
-_PLAIN_HOST = re.compile(rb"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+
+class _Said:
+    """An answer's octets. length: of its content. uses_count: pages are made for what is sent again, and only then."""
+
+    __slots__ = ("body", "first", "length", "pages", "status", "uses_count")
+
+    def __init__(self, status: int, head: bytes, body: Any) -> None:
+        is_joined = len(body) <= JOINED_BYTES_MAX
+        self.status = status
+        self.length = len(body)
+        self.first = head + body if is_joined else head
+        self.body = None if is_joined else body
+        self.pages: Pages | None = None
+        self.uses_count = 0
+
+    def take_pages(self, earlier: _Said) -> None:
+        """The same body as a moment ago."""
+        if self.body is not None and earlier.body is self.body:
+            self.pages, self.uses_count = earlier.pages, earlier.uses_count
+
+    def send(self, transport: Any, fd: int) -> None:
+        body = self.body
+        if body is None:
+            transport.write(self.first)
+            return
+        if fd < 0 or not self._has_pages() or transport.get_write_buffer_size():
+            transport.write(self.first)
+            transport.write(body)
+            return
+        sent_bytes = send_pages(transport, fd, self.first, self.pages.fd, 0, self.length)  # type: ignore[union-attr]
+        if sent_bytes < self.length:
+            transport.write(memoryview(body)[sent_bytes:])
+
+    def _has_pages(self) -> bool:
+        if self.pages is None:
+            self.uses_count += 1
+            if self.uses_count != 2 or self.length < PAGES_BYTES_MIN or not HAS_PAGES:
+                return False
+            try:
+                self.pages = Pages(self.body)
+            except OSError:
+                return False
+        return True
 
 
 class _Lane:
-    """One target's answer, as it is right now. alone: what the shelf's `entries` for the key are, as long as it holds."""
+    """One target's answers, as they are right now. alone: what the shelf's `entries` for the key are, as long as they hold."""
 
-    __slots__ = ("alone", "body", "entries", "entry", "first", "length", "stored", "target", "valid_from", "valid_until")
+    __slots__ = ("alone", "entries", "entry", "length", "others", "stored", "target", "valid_from", "valid_until", "whole")
 
-    def __init__(self, target: bytes, entries: list[Entry], head: bytes, body: bytes, valid_from: float, valid_until: float) -> None:
+    def __init__(self, target: bytes, entries: list[Entry], whole: _Said, valid_from: float, valid_until: float) -> None:
         self.target = target
         self.entries = entries
         self.alone = entries.copy()
         (self.entry,) = entries
         self.stored = self.entry.stored
-        self.length = len(body)
-        self.first = head + body if len(body) <= JOINED_BYTES_MAX else head
-        self.body = None if len(body) <= JOINED_BYTES_MAX else body
+        self.whole = whole
+        self.length = whole.length
+        self.others: dict[tuple[str, Asked], _Said | None] = {}
         self.valid_from = valid_from
         self.valid_until = valid_until
 
@@ -79,7 +122,7 @@ class Express:
         self._lanes: dict[bytes, _Lane | None] = {}
         self._built: deque[_Lane] = deque()
         self._built_bytes = 0
-        self._user_agents: dict[bytes, str | None] = {}
+        self._blocks: dict[bytes, Plain | None] = {}
 
     def offer(self, request: Request, found: Found) -> None:
         """The normal way has just answered this with a hit: the next one may take the lane."""
@@ -91,22 +134,23 @@ class Express:
                 del self._lanes[next(iter(self._lanes))]
             self._lanes[target] = None
 
-    def serve(self, transport: Any, client: tuple[str, int] | None, data: bytes) -> bool:
-        """Answers the request in `data`; False, with nothing done, where it is not for the lane."""
-        line_end = data.find(VERSION, 4, TARGET_BYTES_MAX + len(VERSION) + 4)
-        if line_end < 0 or data[:4] != b"GET ":
+    def serve(self, transport: Any, client: tuple[str, int] | None, data: bytes, fd: int = -1) -> bool:
+        """Answers the request in `data`; False, with nothing done, where it is not for the lane. fd: pages.plain_socket()."""
+        line_end = data.find(VERSION, 4, TARGET_BYTES_MAX + len(VERSION) + 5)
+        start, method = _METHODS.get(data[:5], _NO_METHOD)
+        if line_end < 0 or not start:
             return False
-        target = data[4:line_end]
+        target = data[start:line_end]
         lane = self._lanes.get(target, self)
         if lane is self:
             return False
         block = data[line_end + len(VERSION) :]
-        user_agent = self._user_agents.get(block, self)
-        if user_agent is self:
-            user_agent = self._learn_block(block)
+        plain = self._blocks.get(block, self)
+        if plain is self:
+            plain = self._learn_block(block)
         limits = self._node.limits
         is_up = not is_loopback(client)
-        if user_agent is None or not self._is_open() or (is_up and limits.has_up):
+        if plain is None or not self._is_open() or (is_up and limits.has_up):
             return False
         now = self._node.clock.wall()
         if (
@@ -118,12 +162,13 @@ class Express:
             lane = self._build(target, now)
             if lane is None:
                 return False
-        transport.write(lane.first)  # type: ignore[union-attr]
-        if lane.body is not None:  # type: ignore[union-attr]
-            transport.write(lane.body)  # type: ignore[union-attr]
+        said = lane.whole if start == 4 and not plain.asked else self._said_otherwise(lane, method, plain.asked, now)  # type: ignore[union-attr]
+        if said is None:
+            return False
+        said.send(transport, fd)
         if is_up:
-            limits.note_up(lane.length)  # type: ignore[union-attr]
-        self._note(target, lane.length, client, user_agent, now)  # type: ignore[arg-type,union-attr]
+            limits.note_up(said.length)
+        self._note(target, method, said, client, plain.user_agent, now)  # type: ignore[union-attr]
         return True
 
     def _build(self, target: bytes, now: float) -> _Lane | None:
@@ -132,19 +177,42 @@ class Express:
         entries = self._node.shelf.find(key)
         stored = entries[0].stored if len(entries) == 1 and _may_ride(entries[0]) else None
         is_hit = stored is not None and is_fresh(stored, now) and parse_target(target, self._node.ignored_query) == key
-        request = Request("GET", target, key, ((b"host", b"minicdn"),))
-        found = self._node.cache.find_fresh(request) if is_hit else None
-        if found is None or stored is None:
+        whole = self._ask(Request("GET", target, key, _HOST_ONLY), entries[0], now) if is_hit else None
+        if whole is None or stored is None:
             self._lanes.pop(target, None)
             return None
-        self._node.counters.add("hits_count", -1)  # counted by _note, like all others
-        delivery = deliver(request, found, now, name=self._name, boundary="")
-        body = found.entry.body.read_whole() or b""
+        earlier = self._lanes.get(target)
+        if earlier is not None:
+            whole.take_pages(earlier.whole)
         age_ticks_at = now + 1.0 - current_age(stored, now) % 1.0
-        lane = _Lane(target, entries, response_head(delivery.status, delivery.fields), body, now, min(age_ticks_at, stored.fresh_until))
+        lane = _Lane(target, entries, whole, now, min(age_ticks_at, stored.fresh_until))
         self._lanes[target] = lane
         self._keep(lane, now)
         return lane
+
+    def _said_otherwise(self, lane: _Lane, method: str, asked: Asked, now: float) -> _Said | None:
+        """What the normal way says to another request than a plain GET; None: let it speak for itself."""
+        known = lane.others.get((method, asked), self)
+        if known is self:
+            if len(lane.others) >= OTHERS_MAX:
+                lane.others.clear()
+            request = Request(method, lane.target, lane.entry.key, (*_HOST_ONLY, *asked))
+            known = lane.others[method, asked] = self._ask(request, lane.entry, now)
+        return known  # type: ignore[return-value]
+
+    def _ask(self, request: Request, entry: Entry, now: float) -> _Said | None:
+        """The normal way's answer, where it is a hit on this very entry that can be said again."""
+        found = self._node.cache.find_fresh(request)
+        if found is None:
+            return None
+        self._node.counters.add("hits_count", -1)  # counted by _note, like all others
+        if found.entry is not entry:
+            return None
+        delivery = deliver(request, found, now, name=self._name, boundary="")
+        if delivery.status >= 400 or len(delivery.parts) > 1 or delivery.after:
+            return None
+        head = response_head(delivery.status, delivery.fields)
+        return _Said(delivery.status, head, _content(delivery, found.entry.body.read_whole() or b""))
 
     def _keep(self, lane: _Lane, now: float) -> None:
         """Lets go of those that were built before, as far as they are over, or too many. They are built again when asked for."""
@@ -157,17 +225,17 @@ class Express:
             if self._lanes.get(over.target) is over:
                 self._lanes[over.target] = None
 
-    def _learn_block(self, block: bytes) -> str | None:
-        """The user agent of a plain request's fields; None where they are not plain. The same client sends the same block each time."""
+    def _learn_block(self, block: bytes) -> Plain | None:
+        """A plain request's fields; None where they are not plain. The same client sends the same block each time."""
         if len(block) > BLOCK_BYTES_MAX:
             return None
-        if len(self._user_agents) >= BLOCKS_MAX:
-            self._user_agents.clear()
-        found = self._user_agents[block] = parse_plain(block)
+        if len(self._blocks) >= BLOCKS_MAX:
+            self._blocks.clear()
+        found = self._blocks[block] = parse_plain(block)
         return found
 
-    def _note(self, target: bytes, length: int, client: tuple[str, int] | None, user_agent: str, now: float) -> None:
-        node = self._node
+    def _note(self, target: bytes, method: str, said: _Said, client: tuple[str, int] | None, user_agent: str, now: float) -> None:
+        node, length = self._node, said.length
         values = node.counters.values
         values["requests_count"] += 1
         values["hits_count"] += 1
@@ -175,7 +243,18 @@ class Express:
         if node.on_log is not None:
             host, port = client or ("", 0)
             remote = f"{host}:{port}" if ":" not in host else f"[{host}]:{port}"
-            node.on_log(LogLine(target.decode("ascii"), remote, user_agent, True, None, "GET", 200, length, "memory", 0.0, int(now)))
+            node.on_log(
+                LogLine(target.decode("ascii"), remote, user_agent, True, None, method, said.status, length, "memory", 0.0, int(now))
+            )
+
+
+def _content(delivery: Delivery, whole: bytes) -> Any:
+    """Of one part at most."""
+    if not delivery.parts:
+        return b""
+    (part,) = delivery.parts
+    end = len(whole) if part.end is None else part.end
+    return whole if end - part.start == len(whole) else memoryview(whole)[part.start : end]
 
 
 def _may_ride(entry: Entry) -> bool:
@@ -189,28 +268,3 @@ def _may_ride(entry: Entry) -> bool:
         and body.medium == "memory"
         and (body.length or 0) <= BODY_BYTES_MAX
     )
-
-
-def parse_plain(block: bytes) -> str | None:
-    """What follows the request line, up to and with the empty line. The user agent ("" where there is none), or None: not plain."""
-    if block[-4:] != b"\r\n\r\n":
-        return None
-    user_agent: str | None = None
-    hosts_count = 0
-    for line in block[:-4].split(b"\r\n"):
-        match = _FIELD.fullmatch(line)
-        if match is None:
-            return None
-        name, value = match.group(1).lower(), match.group(2).rstrip(b" \t")
-        if name == b"connection":
-            if value.lower() != b"keep-alive":
-                return None
-        elif name not in _PLAIN_FIELDS:
-            return None
-        elif name == b"user-agent" and user_agent is None:
-            user_agent = value.decode("utf-8", "replace")
-        elif name == b"host":
-            if not _PLAIN_HOST.fullmatch(value):
-                return None
-            hosts_count += 1
-    return user_agent or "" if hosts_count == 1 else None

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from minicdn.core.headers import first
 from minicdn.web.answering import Answering
 from minicdn.web.inflow import Inflow, Refusal
+from minicdn.web.pages import plain_socket
 from minicdn.web.protocol import Connection, decoded, path_of, response_head
 
 HEAD_SECONDS = 30.0
@@ -38,6 +39,7 @@ class ContentProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._inflow = Inflow()
         self._early = b""
+        self._plain_fd = -1
         self._used_at = 0.0
         self._received_at = 0.0
         self._unwanted_bytes = 0
@@ -51,6 +53,7 @@ class ContentProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._plain_fd = plain_socket(transport)
         self._used_at = self.loop.time()
         self._timer = self.loop.call_later(self.timeout_keep_alive, self._look)
 
@@ -76,7 +79,7 @@ class ContentProtocol(HttpToolsProtocol):
             return False
         if self.cycle is not None and not self.cycle.response_complete:
             return False
-        if not express.serve(self.transport, self.client, data):
+        if not express.serve(self.transport, self.client, data, self._plain_fd):
             return False
         self.server_state.total_requests += 1
         self._used_at = self.loop.time()

@@ -26,7 +26,9 @@ HARMLESS = [
     "Referer: http://h/ \t",
 ]  # fmt: skip
 TELLING = [
-    "Range: bytes=0-2", "Range: bytes=1-,0-0", "Range: bytes=99-", 'If-None-Match: "e"', "If-None-Match: *", 'If-Match: "other"',
+    "Range: bytes=0-2", "Range: bytes=3-", "Range: bytes=-2", "Range: bytes=0-15999", "Range: lines=1-2", "Range:", "range: bytes=7-17000",
+    'If-None-Match: W/"e"', 'If-None-Match: "a", "e"', "If-None-Match:", "If-None-Match: e", 'If-None-Match: "s"',
+    "Range: bytes=1-,0-0", "Range: bytes=99-", 'If-None-Match: "e"', "If-None-Match: *", 'If-Match: "other"',
     "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", 'If-Range: "e"', "Cache-Control: no-cache", "Cache-Control: max-age=0",
     "Cache-Control: max-stale=9", "Cache-Control: only-if-cached", "Cache-Control: no-store", "Pragma: no-cache", "Want-Digest: sha-256",
     "Authorization: Basic eDp5", 'X-Minicdn-Data: {"a": 1}', "X-Minicdn-Type: json", "Content-Length: 0", "Content-Length: 3",
@@ -41,7 +43,7 @@ FIELDS = st.lists(st.one_of(st.sampled_from(HARMLESS), st.sampled_from(HARMLESS)
 @st.composite
 def requests(draw: Any) -> bytes:
     """Mostly plain, sometimes odd in one way or another."""
-    method = draw(st.sampled_from(["GET"] * 12 + ["HEAD", "get", "POST", "OPTIONS", "BREW"]))
+    method = draw(st.sampled_from(["GET"] * 9 + ["HEAD"] * 4 + ["HEADX", "HEAD/", "get", "POST", "OPTIONS", "BREW"]))
     version = draw(st.sampled_from(["HTTP/1.1"] * 12 + ["HTTP/1.0", "HTTP/1.2", "http/1.1", ""]))
     host = draw(st.sampled_from([f"Host: {HOST}"] * 12 + ["HOST:h", "Host: h:", "Host: a b", "Host:", "Host: [::1]:80", "X: no-host"]))
     end, blank = draw(st.sampled_from(["\r\n"] * 12 + ["\n"])), draw(st.sampled_from([" "] * 15 + ["  ", "\t"]))
@@ -134,6 +136,10 @@ def test_each_answer_at_each_quarter_of_a_second(both: Both, target: str) -> Non
         for _ in range(20):
             await both.play(0.25, [octets], True)
             await both.play(0.0, [octets * 2], True)
+            for field in ("Range: bytes=0-2", 'If-None-Match: "e"'):
+                asked = octets[:-2] + f"{field}\r\n\r\n".encode()
+                await both.play(0.0, [asked], True)
+                await both.play(0.0, [asked.replace(b"GET", b"HEAD", 1)], True)
 
     both.runner.run(run())
 
@@ -157,6 +163,7 @@ def test_each_oddity_where_the_lane_is_warm(both: Both, target: str) -> None:
     bodies = {"Content-Length: 3": b"abc", "Transfer-Encoding: chunked": b"0\r\n\r\n"}
 
     async def run() -> None:
+        heads.extend([head.replace("GET", "HEAD", 1) for head in heads])
         for head in (*heads, *(odd.format(target) for odd in ODD_HEADS)):
             body = b"".join(octets for field, octets in bodies.items() if field in head)
             for _ in range(3):

@@ -20,7 +20,8 @@ from minicdn.core.purging import Purge
 from minicdn.core.roster import Member, PeerList
 from minicdn.settings import MIB
 from minicdn.web import express as module
-from minicdn.web.express import Express, _Lane, parse_plain
+from minicdn.web.express import Express, _Lane
+from minicdn.web.plain import parse_plain
 from tests.unit.web.lanes import HOST, START_AT, Side, Upstream, Watch, get, upstream
 
 Story = Callable[[Side, Upstream, Watch], Awaitable[None]]
@@ -260,10 +261,10 @@ def test_targets_and_heads_have_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(40):
             for _ in range(3):
                 await side.get(f"/plain?{number}", f"User-Agent: {number}")
-            assert len(side.express._lanes) <= 8 and len(side.express._user_agents) <= 8
+            assert len(side.express._lanes) <= 8 and len(side.express._blocks) <= 8
         assert side.served_count > 20
         assert await side.get("/plain?39", "User-Agent: " + "x" * 5000)
-        assert max(len(block) for block in side.express._user_agents) < 5000
+        assert max(len(block) for block in side.express._blocks) < 5000
 
     play(story)
 
@@ -323,13 +324,63 @@ def test_a_body_that_was_evicted_is_let_go_of() -> None:
     ("Host: h\r\nConnection: close\r\n\r\n", None),
     ("Host: h\r\nConnection: keep-alive, x\r\n\r\n", None),
     *((f"Host: h\r\n{name}: x\r\n\r\n", None) for name in (
-        "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "Cache-Control", "Pragma",
+        "If-Range", "If-Match", "If-Modified-Since", "If-Unmodified-Since", "Cache-Control", "Pragma",
         "Authorization", "Content-Length", "Transfer-Encoding", "Expect", "Upgrade", "TE", "Trailer", "Via", "X-Minicdn-Data",
         "X-Minicdn-Type", "Proxy-Authorization", "Want-Digest", "Want-Repr-Digest", "Digest", "X-Unknown",
     )),
 ])  # fmt: skip
 def test_plain(block: str, user_agent: str | None) -> None:
-    assert parse_plain(block.encode("latin-1")) == user_agent
+    found = parse_plain(block.encode("latin-1"))
+    assert found is None if user_agent is None else found == (user_agent, ())
+
+
+def test_what_is_asked_for_is_told_apart() -> None:
+    block = b'Host: h\r\nRANGE: bytes=0-1 \r\nUser-Agent: x\r\nIf-None-Match:"a"\r\nrange:\r\n\r\n'
+    assert parse_plain(block) == ("x", ((b"range", b"bytes=0-1"), (b"if-none-match", b'"a"'), (b"range", b"")))
+
+
+@pytest.mark.parametrize(("method", "field", "status"), [
+    ("HEAD", "", 200), ("GET", 'If-None-Match: "e"', 304), ("GET", 'If-None-Match: "other"', 200), ("GET", "Range: bytes=1-2", 206),
+    ("GET", "Range: bytes=0-", 206), ("GET", "Range: nonsense", 200), ("HEAD", 'If-None-Match: "e"', 304),
+])  # fmt: skip
+def test_what_else_takes_the_lane(method: str, field: str, status: int) -> None:
+    async def story(side: Side, origin: Upstream, watch: Watch) -> None:
+        await side.warm("/plain")
+        lines = "".join(f"{line}\r\n" for line in (f"{method} /plain HTTP/1.1", f"Host: {HOST}", field) if line) + "\r\n"
+        side.lines.clear()
+        for _ in range(2):
+            before = side.served_count
+            wire = await side.send(lines.encode())
+            assert wire.octets.startswith(b"HTTP/1.1 %d " % status)
+            assert side.served_count == before + 1
+        assert [(line.method, line.status) for line in side.lines] == [(method, status)] * 2
+
+    play(story)
+
+
+@pytest.mark.parametrize("field", ["Range: bytes=0-1,3-4", "Range: bytes=99-", "If-Match: *", 'If-Range: "e"'])
+def test_what_does_not(field: str) -> None:
+    async def story(side: Side, origin: Upstream, watch: Watch) -> None:
+        await side.warm("/plain")
+        before = side.served_count
+        await side.get("/plain", field)
+        assert side.served_count == before
+
+    play(story)
+
+
+def test_other_answers_have_a_bound_and_end_with_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OTHERS_MAX", 4)
+
+    async def story(side: Side, origin: Upstream, watch: Watch) -> None:
+        await side.warm("/apart")
+        for number in range(20):
+            await side.get("/apart", f"Range: bytes={number}-{number + 5}")
+            assert len(side.express._lanes[b"/apart"].others) <= 4
+        watch.at += 1
+        assert age_of(await side.get("/apart", "Range: bytes=19-24")) == 1
+
+    play(story)
 
 
 def test_a_node_that_serves_nothing_yet() -> None:

@@ -1,0 +1,108 @@
+"""Octets sent past the transport arrive in their order, and all of them, however little the socket takes at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from minicdn.loops import loop_factory
+from minicdn.web.express import _Said
+from minicdn.web.pages import HAS_PAGES, Pages, plain_socket, send_pages
+
+pytestmark = pytest.mark.skipif(not HAS_PAGES, reason="this system has no memfd_create or sendfile")
+BODY = os.urandom(600_000)
+LOOPS = [asyncio.SelectorEventLoop, *filter(None, [loop_factory()])]
+
+
+class Server(asyncio.Protocol):
+    """Answers each octet that comes by `answer(transport)`."""
+
+    def __init__(self, answer: Callable[[asyncio.Transport], None]) -> None:
+        self._answer = answer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # little is taken at once
+
+    def data_received(self, data: bytes) -> None:
+        for _ in data:
+            self._answer(self.transport)  # type: ignore[arg-type]
+
+
+def received(
+    make_loop: Callable[[], asyncio.AbstractEventLoop], answer: Callable[[asyncio.Transport], None], times: int, size: int
+) -> bytes:
+    async def run() -> bytes:
+        server = await asyncio.get_running_loop().create_server(lambda: Server(answer), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"x" * times)
+        async with asyncio.timeout(30):
+            found = await reader.readexactly(size)
+        writer.close()
+        server.close()
+        return found
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        return runner.run(run())
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_an_answer_in_pages_between_others(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    said = _Said(200, b"head", BODY)
+
+    def answer(transport: asyncio.Transport) -> None:
+        transport.write(b"before")
+        said.send(transport, plain_socket(transport))
+        transport.write(b"after")
+
+    whole = b"before" + b"head" + BODY + b"after"
+    assert received(make_loop, answer, 3, 3 * len(whole)) == 3 * whole
+    assert said.pages is not None
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_a_part_of_the_pages(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    pages = Pages(BODY)
+
+    def answer(transport: asyncio.Transport) -> None:
+        sent = send_pages(transport, plain_socket(transport), b"head", pages.fd, 1000, 2000)
+        transport.write(BODY[1000 + sent : 3000])
+
+    assert received(make_loop, answer, 1, 2004) == b"head" + BODY[1000:3000]
+
+
+def test_pages_are_made_for_what_is_sent_again_and_let_go_of() -> None:
+    class Transport:
+        def write(self, data: object) -> None: ...
+
+        def get_write_buffer_size(self) -> int:
+            return 1
+
+    said = _Said(200, b"", BODY)
+    said.send(Transport(), 5)
+    assert said.pages is None
+    said.send(Transport(), 5)
+    fd = said.pages.fd  # type: ignore[union-attr]
+    os.fstat(fd)
+    again = _Said(200, b"", BODY)
+    again.take_pages(said)
+    del said
+    os.fstat(fd)
+    del again
+    with pytest.raises(OSError):
+        os.fstat(fd)
+
+
+def test_a_socket_that_is_gone_is_the_transports_affair() -> None:
+    one, other = socket.socketpair()
+    with contextlib.closing(one):
+        other.close()
+        written: list[bytes] = []
+        transport = type("Transport", (), {"write": staticmethod(written.append)})
+        assert send_pages(transport, one.fileno(), b"head", Pages(BODY).fd, 0, 10) == 0
+        assert written == [b"head"]
