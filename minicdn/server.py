@@ -67,7 +67,7 @@ def serve(
     return code
 
 
-def _config(app: Any, protocol: type[asyncio.Protocol], tls: ssl.SSLContext | None) -> uvicorn.Config:
+def _config(app: Any, protocol: type[asyncio.Protocol], tls: ssl.SSLContext | None = None) -> uvicorn.Config:
     return uvicorn.Config(
         app, http=protocol, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
         server_header=False, date_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
