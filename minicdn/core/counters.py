@@ -41,6 +41,7 @@ COUNTERS: dict[str, str] = {
     "peer_errors_count": "requests that another peer could not be asked, or broke off",
     "referrals_count": "pieces for which another peer named holders, or asked to come back later",
     "wrong_pieces_count": "pieces from other peers whose bytes were not those that their owner had named",
+    "wrong_files_count": "large files that were dropped since they had not the digest that their upstream names",
     "refusals_count": "requests that were refused for want of the token",
     "disk_errors_count": "writes and reads that the disk refused",
     "damaged_pieces_count": "pieces on disk that were not as they had been written, and were dropped",

@@ -35,6 +35,7 @@ from minicdn.node.suppliers import PeerSupplier, UpstreamSupplier
 from minicdn.node.swarm import SwarmParts
 from minicdn.node.swarms import Swarms
 from minicdn.settings import Settings
+from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
 from minicdn.store.statefile import StateFile
 from minicdn.wire.http import HttpDoor
@@ -106,6 +107,7 @@ class Node:
             node_id=node_id,
             aside_seconds=settings.peer_aside_seconds,
         )
+        self.shelf.on_wrong_file(self._found_wrong)
         self.mender = Mender(self.shelf, self.cache.load_piece)
         self.cache.policy = policy_of(settings)
         self.cache.may_ask_upstream = settings.may_ask_upstream
@@ -211,6 +213,15 @@ class Node:
         self._say(f"{url} sent wrong bytes: piece {index} of {key} is not what its owner says it is")
         if self.on_lie is not None:
             self.on_lie(url, key, index)
+
+    def _found_wrong(self, entry: Entry) -> None:
+        """Of several givers nobody can tell which one it was; of one alone, it was that one."""
+        swarm = self.swarms.of(entry.body)
+        givers = swarm.given_by if swarm is not None else {}
+        told = ", ".join(f"{url} ({count})" for url, count in givers.items()) or "no peer"
+        self._say(f"{entry.key} has not the digest that its upstream names, and was dropped; pieces came from: {told}")
+        if len(givers) == 1 and self.on_lie is not None:
+            self.on_lie(next(iter(givers)), entry.key, 0)
 
     def adopt(self, settings: Settings) -> None:
         """Settings that changed while the node runs: the upstream, what counts as small, the caching rules."""

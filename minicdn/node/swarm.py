@@ -81,6 +81,8 @@ class Swarm:
         self._upstream_failures_count = 0
         self._error: MinicdnError | None = None
         self._digests: dict[int, bytes] = {}
+        self.given_by: dict[str, int] = {}
+        """How many pieces each peer has sent."""
 
     @property
     def is_working(self) -> bool:
@@ -342,6 +344,7 @@ class Swarm:
         if is_right:
             start, end = self._pieces.span(index)
             picker.received(index, url, end - start, now)
+            self.given_by[url] = self.given_by.get(url, 0) + 1
         else:
             self._parts.counters.add("wrong_pieces_count")
             picker.lied(url, index, now)

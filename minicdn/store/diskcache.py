@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from secrets import token_hex
 
+from minicdn.core.digests import parse_digests
 from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import from_wire
@@ -47,6 +48,7 @@ class DiskCache:
         self._growing = Growing(self._recorder.record)
         self._summer = Summer(is_kept=self._budget.__contains__, on_summed=self._summed)
         self.on_damaged_piece: Callable[[Entry, int, int], None] = lambda entry, start, end: None
+        self.on_wrong_file: Callable[[Entry], None] = lambda entry: None
         self._filling: dict[Body, DiskStorage] = {}
         self._counters = counters
         self._remove = remove
@@ -214,6 +216,12 @@ class DiskCache:
         return entry in self._budget or entry in self._growing
 
     def _summed(self, entry: Entry) -> None:
+        named = parse_digests(entry.head.fields).get("sha-256")
+        if named is not None and named != entry.body.sha256:
+            self._counters.add("wrong_files_count")
+            self._remove(entry)
+            self.on_wrong_file(entry)
+            return
         if (entry.body.length or 0) >= SUM_RECORD_BYTES:
             self.record(entry)
 

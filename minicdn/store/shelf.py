@@ -149,6 +149,10 @@ class Shelf:
         expect() for it, and get BrokenBody where it does not."""
         self._disk.on_damaged_piece = act
 
+    def on_wrong_file(self, act: Callable[[Entry], None]) -> None:
+        """To be called for a file whose bytes turned out not to have the digest that its head names; it is off the shelf by then."""
+        self._disk.on_wrong_file = act
+
     def restate(self, entry: Entry, stored: Stored) -> Entry:
         """The same body under a fresher head (a 304, a purge). Returns the entry, changed in place."""
         entry.stored, entry.head = stored, stored.head
