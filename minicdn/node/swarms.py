@@ -57,6 +57,7 @@ class Swarms:
         self._node_id = node_id
         self._peer_list = peer_list
         self._small_bytes = small_bytes
+        self.streamed_bytes_max = STREAMED_BYTES_MAX
         self._swarms: LRUCache[Body, Swarm] = LRUCache(SWARMS_MAX)
         self._deals: LRUCache[FileId, _Dealt] = LRUCache(SWARMS_MAX)
         self._askers: LRUCache[FileId, dict[str, float]] = LRUCache(SWARMS_MAX)
@@ -86,7 +87,7 @@ class Swarms:
 
     def _is_worth_parting(self, supply: Supply, wanted: int) -> bool:
         """Whether the rest of an upstream's answer is to be left unread, and asked for by those who own its pieces."""
-        return wanted > STREAMED_BYTES_MAX and (self._has_parts(supply.head) or supply.end is not None)
+        return wanted > self.streamed_bytes_max and (self._has_parts(supply.head) or supply.end is not None)
 
     def is_worth_completing(self, entry: Entry, gaps: list[tuple[int, int]]) -> bool:
         """Whether what is missing of a partial body should come in pieces."""

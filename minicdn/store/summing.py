@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from time import monotonic
 
 from minicdn.errors import BrokenBody
 from minicdn.store.disk import DiskStorage
@@ -80,8 +79,9 @@ class Summer:
         self._on_summed(entry)
 
     async def _step(self, storage: DiskStorage, total: Hashed, end: int) -> None:
-        began_at, position = monotonic(), total.until
+        loop, position = asyncio.get_running_loop(), total.until
+        began_at = loop.time()
         await storage.feed(total.go_on, position, min(position + SUM_STEP_BYTES, end))
         if total.until == position:
             raise BrokenBody("the disk copy can't be read")
-        await asyncio.sleep(monotonic() - began_at)
+        await asyncio.sleep(loop.time() - began_at)
