@@ -13,9 +13,9 @@ from itertools import count
 from pathlib import Path
 from secrets import token_hex
 
-from minicdn.core.digests import parse_digests
 from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
+from minicdn.core.digests import parse_digests
 from minicdn.core.freshness import from_wire
 from minicdn.core.pieces import Pieces
 from minicdn.errors import CacheFolderUnusable
