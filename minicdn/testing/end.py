@@ -1,7 +1,7 @@
 """One end of a simulated connection: an asyncio transport, and the kernel's part behind it.
 
-A protocol sees what it would see of a socket. `pump` is the kernel that sends, `arrived` the one that receives: both go on while the process
-is frozen, and after it has closed.
+A protocol sees what it would see of a socket. `pump` is the kernel that sends, `arrived` the one that receives: both go on while the
+process is frozen, and after it has closed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,15 +24,36 @@ SEGMENT_BYTES = 64 * 1024
 HIGH_BYTES = 64 * 1024
 LOW_BYTES = 16 * 1024
 EOF = b""
+WINDOW_CLAMP = getattr(socket, "TCP_WINDOW_CLAMP", None)
 KERNEL_BYTES = 128 * 1024
 """What the kernel takes of what can't be sent yet; a protocol sees what is beyond."""
+
+
+class Socket:
+    """What protocols ask of a transport's socket. The window is the only option with an effect; it has no descriptor to send pages to."""
+
+    def __init__(self, end: End) -> None:
+        self._end = end
+
+    def fileno(self) -> int:
+        return -1
+
+    def getsockname(self) -> tuple[str, int]:
+        return self._end.own
+
+    def getpeername(self) -> tuple[str, int]:
+        return self._end.peer
+
+    def setsockopt(self, level: int, option: int, value: Any) -> None:
+        if level == socket.IPPROTO_TCP and option == WINDOW_CLAMP:
+            self._end.other.narrow(value)
 
 
 class End(asyncio.Transport):
     """One end of a connection."""
 
     def __init__(self, network: Network, process: Process | None, own: tuple[str, int], peer: tuple[str, int]) -> None:
-        super().__init__({"peername": peer, "sockname": own})
+        super().__init__({"peername": peer, "sockname": own, "socket": Socket(self)})
         self._network, self._loop, self.process = network, network.loop, process
         self.own, self.peer = own, peer
         self.other: End = None  # type: ignore[assignment]
@@ -41,6 +63,8 @@ class End(asyncio.Transport):
         self._out: deque[bytes] = deque()
         self._out_bytes = 0
         self._flying_bytes = 0
+        self._window_bytes = WINDOW_BYTES
+        self._flying: deque[bytes | None] = deque()
         self._arrives_at = 0.0
         self._in: deque[bytes | None] = deque()
         """What arrived: bytes, EOF, None for a reset."""
@@ -175,7 +199,7 @@ class End(asyncio.Transport):
                 if self._is_closing:
                     self._finish_close()
                 return
-            size = min(WINDOW_BYTES - self._flying_bytes, SEGMENT_BYTES)
+            size = min(self._window_bytes - self._flying_bytes, SEGMENT_BYTES)
             if size <= 0:
                 break
             data = self._out.popleft()
@@ -205,7 +229,11 @@ class End(asyncio.Transport):
         link.free_at = max(now, link.free_at) + len(data or b"") / link.bytes_per_second
         at = link.free_at + link.delay_seconds * self._network.rng.uniform(1.0, 1.5)
         self._arrives_at = max(self._arrives_at, at)
-        self._loop.call_at(self._arrives_at, self.other.arrived, data, context=self._network.context)
+        self._flying.append(data)  # timers of one instant have no order
+        self._loop.call_at(self._arrives_at, self._land, context=self._network.context)
+
+    def _land(self) -> None:
+        self.other.arrived(self._flying.popleft())
 
     def arrived(self, data: bytes | None) -> None:
         """Bytes, EOF or None, at this end's kernel."""
@@ -252,6 +280,11 @@ class End(asyncio.Transport):
                 self._protocol.data_received(data)
         elif not self._is_closing and not self._protocol.eof_received():
             self.close()
+
+    def narrow(self, bytes_max: int) -> None:
+        """The other end takes no more than so much before it is read."""
+        self._window_bytes = min(WINDOW_BYTES, bytes_max)
+        self.pump()
 
     def took(self, size: int) -> None:
         self._flying_bytes -= size

@@ -95,6 +95,9 @@ class Network:
             self._links[source, to] = found
         return found
 
+    def links(self) -> list[Link]:
+        return list(self._links.values())
+
     def block(self, one: str, other: str) -> None:
         """Nothing passes between the two, either way."""
         self._blocks[one, other] = self._blocks[other, one] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 import httpx
@@ -85,6 +85,9 @@ class SimNode:
         self.role: Role | None = None
         self.process: Process | None = None
         self.dead: list[Process] = []
+        self.on_started: Callable[[SimNode], None] = lambda node: None
+        self.wrap: Callable[[Any], Any] = lambda app: app
+        """What stands before its app."""
         self._disk, self._loop, self._network = disk, loop, network
         self._rng = random.Random(seed)
         self._server: Server | None = None
@@ -104,9 +107,10 @@ class SimNode:
 
     async def _start(self) -> None:
         self.role = self._make()
+        self.on_started(self)
         await self.role.start()
         protocol, self._state = protocol_class(), ServerState()
-        config = _config(build_app(self.role, random.Random(self._rng.random())), protocol, None)
+        config = _config(self.wrap(build_app(self.role, random.Random(self._rng.random()))), protocol, None)
         config.load()
         state = self._state
         self.role.connections_count = lambda: len(state.connections)
@@ -134,6 +138,11 @@ class SimNode:
         assert self.role is not None
         await self._inside(self._stop(self.role))
         self.role = None
+
+    async def stop_and_restart(self, seconds: float) -> None:
+        await self.stop()
+        await asyncio.sleep(seconds)
+        await self.start()
 
     async def _stop(self, role: Role) -> None:
         await role.begin_drain()

@@ -10,6 +10,7 @@ import gc
 import logging
 import random
 import secrets
+import traceback
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,12 +34,23 @@ class Mistakes(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.found: list[str] = []
+        self.is_over = False
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self.is_over:
+            return
         text = record.getMessage()
         if record.exc_info:
-            text += "\n" + logging.Formatter().formatException(record.exc_info)
+            text = told(record.exc_info[1], text)
         self.found.append(text)
+
+
+def told(error: BaseException | None, text: str) -> str:
+    """The error first, then where it was raised, the innermost call first."""
+    frames = traceback.extract_tb(error.__traceback__ if error is not None else None)
+    where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames)]
+    cause = f" (from {error.__cause__!r})" if error is not None and error.__cause__ is not None else ""
+    return f"{type(error).__name__}: {error}{cause}; {text}; at {' < '.join(where)}"
 
 
 class World:
@@ -116,12 +128,13 @@ class World:
         text = context["message"]
         error = context.get("exception")
         if error is not None:
-            text += "\n" + "".join(logging.Formatter().formatException((type(error), error, error.__traceback__)))
+            text = told(error, text)
         self.mistakes.found.append(text)
 
     def _bury(self) -> None:
         """The tasks of killed processes, and what else is left, end with the world: nobody hears of it."""
         self.loop.set_exception_handler(lambda loop, context: None)
+        self.mistakes.is_over = True
         for node in self.nodes:
             for process in node.dead:
                 process.is_dead = False

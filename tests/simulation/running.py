@@ -1,0 +1,52 @@
+"""Runs seeds, and says what came of them."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from tests.simulation.story import Report, run_seed
+
+FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""In memory: disks are simulated too."""
+
+
+def show_seed(seed: int, *, is_verbose: bool) -> int:
+    began = time.perf_counter()
+    report = run_seed(seed, folder=FOLDER)
+    plan = report.plan
+    assert plan is not None
+    print(f"seed {seed}: {plan.peers_count} peers; faults: {', '.join(plan.faults) or 'none'}, every {plan.every_seconds:g} s")
+    for file in plan.files:
+        print(f"  {file.path} {file.length} bytes, {file.cache_control}, validator {file.has_validator}, ranges {file.has_ranges},", end=" ")
+        print(f"chunked {file.is_chunked}, versions at {', '.join(f'{at:.1f}' for at, _ in file.versions)}")
+    for line in sorted([*report.events, *report.said], key=lambda line: float(line.split(" ")[0])):
+        print("  " + line)
+    for answer in report.answers if is_verbose else ():
+        print(f"  {answer}")
+    print_wrong(report)
+    seconds = time.perf_counter() - began
+    print(f"{report.virtual_seconds - 1000:.0f} virtual seconds in {seconds:.2f} s, trace {report.trace:08x}, wrong: {len(report.wrong)}")
+    return 1 if report.wrong else 0
+
+
+def run_range(first: int, behind: int, until: float | None = None) -> int:
+    wrong, virtual, began, count = [], 0.0, time.perf_counter(), 0
+    for seed in range(first, behind):
+        if until is not None and time.monotonic() > until:
+            break
+        report = run_seed(seed, folder=FOLDER)
+        count += 1
+        virtual += report.virtual_seconds - 1000
+        if report.wrong:
+            wrong.append(seed)
+            print(f"seed {seed}", flush=True)
+            print_wrong(report)
+    seconds = time.perf_counter() - began
+    print(f"{count} seeds in {seconds:.1f} s, {virtual:.0f} virtual seconds ({virtual / max(seconds, 0.001):.0f}:1); wrong: {wrong or 'none'}")
+    return 1 if wrong else 0
+
+
+def print_wrong(report: Report) -> None:
+    for text in report.wrong[:8]:
+        print("  WRONG " + text[:1500].replace("\n", "\n      "), flush=True)
