@@ -26,6 +26,8 @@ class _Sender:
     seen: int
     """Bit i is set where highest − i came."""
     at: float
+    floor_at: float
+    """What it said up to then may have come before it was remembered."""
 
 
 class Replays:
@@ -47,10 +49,10 @@ class Replays:
             if at <= self._floor_at:
                 return Verdict.TOO_OLD
             self._make_room(now)
-            self._senders[sender] = _Sender(number, 1, max(at, now))
+            self._senders[sender] = _Sender(number, 1, max(at, now), self._floor_at)
             return Verdict.NEW
         self._senders[sender] = known
-        return self._take_known(known, number, max(at, now))
+        return Verdict.TOO_OLD if at <= known.floor_at else self._take_known(known, number, max(at, now))
 
     def _take_known(self, known: _Sender, number: int, at: float) -> Verdict:
         ahead = number - known.highest

@@ -33,7 +33,8 @@ def test_what_was_said_before_the_start_is_refused() -> None:
     found = replays()
     assert found.take(b"anna", 1, START - 0.1, START + 1) is Verdict.TOO_OLD
     assert found.take(b"anna", 1, START, START + 1) is Verdict.TOO_OLD
-    assert found.take(b"anna", 1, START + 0.1, START + 1) is Verdict.NEW
+    assert found.take(b"anna", 3, START + 0.1, START + 1) is Verdict.NEW
+    assert found.take(b"anna", 2, START - 0.1, START + 1) is Verdict.TOO_OLD, "although she is known by now"
 
 
 def test_a_clock_that_is_set_back_shuts_nobody_out_for_long() -> None:
