@@ -150,6 +150,7 @@ class Node:
             limits=self.limits,
             via=lambda fields: add_via(fields, f"minicdn-{self.id}"),
             on_lie=self._lied_to,
+            on_changed=self._replaced,
         )
         return Swarms(
             parts,

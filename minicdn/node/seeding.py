@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
 from cachetools import LRUCache
 
 from minicdn.core.conditional import strong_validator
+from minicdn.core.headers import without
 from minicdn.core.message import Request
 from minicdn.core.pieces import Pieces
 from minicdn.core.tracker import Tracker
@@ -26,6 +27,7 @@ from minicdn.store.entry import Entry
 
 LOADS_MAX = 2
 SEEDS_MAX = 1024
+VIA = frozenset((b"via",))
 
 
 class Changed(MinicdnError):
@@ -165,6 +167,8 @@ class Seeding:
         """The one of this file; made where there is none."""
         seed = self._seeds.get(file)
         if seed is None:
+            # Who asked first is no part of what is asked for all: asked as a hint, he would take it for a loop.
+            request = replace(request, fields=without(request.fields, VIA))
             seed = self._seeds[file] = Seed(file, request, pieces, self._load, self._find)
         return seed
 

@@ -52,12 +52,14 @@ class SwarmParts:
         limits: Limits,
         via: Callable[[list[tuple[bytes, bytes]]], list[tuple[bytes, bytes]]] = lambda fields: fields,
         on_lie: Callable[[str, str, int], None] = lambda url, key, index: None,
+        on_changed: Callable[[str], None] = lambda key: None,
     ) -> None:
         self.shelf, self.client, self.clock, self.counters, self.rng = shelf, client, clock, counters, rng
         self.may_use_upstream = may_use_upstream
         self.limits = limits
         self.via = via
         self.on_lie = on_lie
+        self.on_changed = on_changed
 
 
 class Swarm:
@@ -185,6 +187,7 @@ class Swarm:
         body = self._body
         if isinstance(self._error, Changed):
             self._parts.shelf.remove(self.entry)
+            self._parts.on_changed(self._request.key)  # the owner may hold it for fresh, and would deal it again
         if body.is_partial and body.have.covers(0, body.length or 0):
             body.finish()
             self._parts.shelf.completed(self.entry)
