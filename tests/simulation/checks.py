@@ -14,6 +14,8 @@ from tests.simulation.origin import Fetch
 
 SLACK_SECONDS = 3.0
 """Ages are whole seconds, at each hop."""
+GIVEN_UP_SECONDS = 0.25
+"""An answer that was given up may still be coming for a moment."""
 LEFT_BYTES = 768 * 1024
 """Of an answer that is left unread, under way: what the two kernels hold."""
 HONEST = frozenset((200, 206, 404, 416, 429, 502, 503, 504, 508))
@@ -69,7 +71,8 @@ def twice_at_a_time(fetches: list[Fetch], file: File) -> str | None:
     mine = [fetch for fetch in fetches if fetch.path == file.path and fetch.sent_bytes and fetch.ended_at is not None]
     for index, one in enumerate(mine):
         for other in mine[index + 1 :]:
-            is_together = other.began_at < one.ended_at and one.began_at < other.ended_at  # type: ignore[operator]
+            together = min(one.ended_at, other.ended_at) - max(one.began_at, other.began_at)  # type: ignore[type-var,operator]
+            is_together = together > (0 if one.is_whole and other.is_whole else GIVEN_UP_SECONDS)
             overlap = min(one.sent_until, other.sent_until) - max(one.start, other.start)
             if is_together and overlap > (0 if one.is_part == other.is_part else LEFT_BYTES) and one.version == other.version:
                 return f"{one} and {other}"

@@ -32,6 +32,10 @@ class Fetch:
     sent_bytes: int = 0
 
     @property
+    def is_whole(self) -> bool:
+        return self.sent_until == self.end
+
+    @property
     def sent_until(self) -> int:
         return self.start + self.sent_bytes
 

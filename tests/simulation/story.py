@@ -26,6 +26,8 @@ PAUSE_SECONDS = 25.0
 """Then what was begun during the faults ends: reads time out, the upstream's and peers' rests end."""
 ANSWER_SECONDS = 40.0
 """Each GET succeeds within this time when all is healed: the slowest link takes 4 s for the largest file."""
+TRIES_MAX = 3
+AGAIN_SECONDS = 2.0
 QUIET_SECONDS = 120.0
 STEP_SECONDS = 0.25
 
@@ -171,13 +173,15 @@ class Story:
             await asyncio.gather(*asking)
 
     async def _ask_healed(self, file: File, node: Any) -> None:
-        """Once more where the first answer was of a version that the upstream has no more: that is found out on the way."""
+        """Again where the answer was of a version that the upstream has no more: that is found out on the way, and told."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await get(node.url + file.path)
-                if not answer.is_good and answer.status == 200 and answer.fields.get("x-version") != str(file.version):
-                    self._check(answer, file)
+                for _ in range(TRIES_MAX):
                     answer = await get(node.url + file.path)
+                    if answer.is_good or answer.fields.get("x-version") == str(file.version):
+                        break
+                    self._check(answer, file)
+                    await asyncio.sleep(AGAIN_SECONDS)
         except TimeoutError:
             self._wrong(f"healed, and {node.name} does not answer {file.path} within {ANSWER_SECONDS:g} s")
             return
