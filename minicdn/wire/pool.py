@@ -10,7 +10,7 @@ import httpx
 
 from minicdn.core.nodeurl import node_url
 from minicdn.wire.connection import ClientConnection
-from minicdn.wire.tls import Contexts
+from minicdn.wire.tls import Contexts, WrongCertificate
 
 Site = tuple[str, str, int]
 """Scheme, host, port."""
@@ -122,10 +122,10 @@ def _in_words(error: OSError | UnicodeError) -> str:
     """One line, for whoever has to do something about it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not to be trusted: {error.verify_message.rstrip('.')}"
-    if isinstance(error, ssl.SSLError):
-        return f"no TLS connection: {error.reason.replace('_', ' ').lower() if error.reason else error}"
+    if isinstance(error, ssl.SSLError) and not isinstance(error, WrongCertificate):
+        return f"no TLS connection: {(error.reason or str(error)).replace('_', ' ').lower()}"
     if isinstance(error, UnicodeError):
         return "that is no host name"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
-    return error.strerror or str(error) or type(error).__name__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

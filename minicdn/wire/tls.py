@@ -18,6 +18,13 @@ PinOf = Callable[[str], str | None]
 """The fingerprint of the node at a URL (scheme://host:port, in its one spelling); None where none is known, so that authorities decide."""
 
 
+class WrongCertificate(ssl.SSLError):
+    """Another node answers, or one in the middle."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def fingerprint(certificate: bytes) -> str:
     """Of a certificate in DER."""
     return f"sha256:{sha256(certificate).hexdigest()}"
@@ -70,7 +77,7 @@ def pinned(pin: str) -> ssl.SSLContext:
 def _check(made: ssl.SSLObject | ssl.SSLSocket, pin: str) -> None:
     found = fingerprint(made.getpeercert(binary_form=True) or b"")
     if found != pin:
-        raise ssl.SSLError(f"its certificate is {found}, not {pin}")
+        raise WrongCertificate(f"its certificate is {found}, not {pin}")
 
 
 def trusting() -> ssl.SSLContext:
