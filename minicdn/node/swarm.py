@@ -314,7 +314,8 @@ class Swarm:
                 parts.counters.add("peer_received_bytes", len(data))
                 for part in parts.limits.down_parts(data):
                     await parts.limits.wait_down(len(part))
-                write(position, data)
+                is_last = position + len(data) == self._pieces.span(index)[1]
+                (self._body.write_unverified if is_last else write)(position, data)
                 picker.moved(index, url, parts.clock.monotonic())
         except DiskError as error:
             parts.counters.add("disk_errors_count")
@@ -332,7 +333,7 @@ class Swarm:
             body.forget_unverified(index)
             return
         if is_owners:
-            is_right = await body.find_digest(index) == digest
+            is_right = body.accept(index, digest)
             if not is_right:
                 body.reject(index)
         else:

@@ -71,6 +71,7 @@ class Ledger:
         "layout",
         "on_damaged_piece",
         "on_rejected",
+        "rejected",
         "sha256",
         "unchecked",
         "unverified",
@@ -87,6 +88,8 @@ class Ledger:
         self.checking: dict[int, asyncio.Future[None]] = {}
         self.on_damaged_piece: Callable[[int], object] | None = None
         self.on_rejected: Callable[[], None] | None = None
+        self.rejected: list[int] = []
+        """Pieces that could be read and turned out wrong, in the order in which they did."""
         self.sha256 = sha256
         self.version = 0
 

@@ -128,10 +128,12 @@ class Pieced:
             self._ledger.unverified.pop(index, None)
 
     def reject(self, index: int) -> None:
-        """A piece that could be read turns out wrong: it is not there any more. A whole body is partial again."""
+        """A piece that could be read turns out wrong: it is not there any more. A whole body is partial again, and who has read some of
+        the piece gets BrokenBody."""
         assert self._ledger is not None
         self.have.remove(*self._ledger.layout.span(index))
         self._ledger.forget(index)
+        self._ledger.rejected.append(index)
         self.is_unchecked = bool(self._ledger.unchecked)
         self._no_longer_whole()
         if self._ledger.on_rejected is not None:

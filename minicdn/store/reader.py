@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minicdn.errors import BrokenBody
+
 if TYPE_CHECKING:
     from minicdn.store.body import Body
 
@@ -13,19 +15,22 @@ READ_BYTES_MAX = 256 * 1024
 class Reader:
     """Reads [start, end) of a body, or to its end. Made by Body.open."""
 
-    __slots__ = ("_body", "_end", "position")
+    __slots__ = ("_body", "_end", "_rejected_count", "_start", "position")
 
     def __init__(self, body: Body, start: int, end: int | None) -> None:
         self._body = body
-        self._end = end
+        self._start, self._end = start, end
+        self._rejected_count = len(body.ledger.rejected) if body.ledger is not None else 0
         self.position = start
 
     async def next(self) -> bytes:
         """The next bytes, at most READ_BYTES_MAX; empty at the end. Raises BrokenBody where the end will never come."""
         body, position, end = self._body, self.position, self._end
+        self._look_back()
         if end is not None and position >= end:
             return b""  # without a look at the body: what comes behind the span is not waited for
         reach = await body.wait_reach(position)
+        self._look_back()
         if end is not None and reach > end:
             reach = end
         if reach <= position:
@@ -39,6 +44,23 @@ class Reader:
         if not body.is_kept:
             body.moved()
         return data
+
+    @property
+    def _has_news(self) -> bool:
+        ledger = self._body.ledger
+        return ledger is not None and len(ledger.rejected) != self._rejected_count
+
+    def _look_back(self) -> None:
+        """What was read is wrong, if it was of a piece that turned out so: the rest can't make it good."""
+        if not self._has_news:
+            return
+        ledger = self._body.ledger
+        assert ledger is not None
+        news = ledger.rejected[self._rejected_count :]
+        self._rejected_count += len(news)
+        for start, end in map(ledger.layout.span, news):
+            if start < self.position and self._start < end:
+                raise BrokenBody("a part of what was sent turned out wrong")
 
     def close(self) -> None:
         """Idempotent."""
