@@ -34,6 +34,10 @@ class Changed(MinicdnError):
     """The upstream has another version of the file by now."""
 
 
+class NoRoom(MinicdnError):
+    """This node can't keep a piece just now: somebody else may."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileId:
     """Which file: its key, and the strong validator and length of the version."""
@@ -84,7 +88,7 @@ class Seed:
         return mask
 
     async def load(self, index: int, hint: str | None = None) -> Entry:
-        """Returns when the piece is on its way into the entry's body, or there. Raises Changed or UpstreamError."""
+        """Returns when the piece is on its way into the entry's body, or there. Raises Changed, NoRoom or UpstreamError."""
         entry = self.entry()
         future = self._loading.get(index)
         if entry is not None and (self.has(entry, index) or (future is None and index in self.arriving)):
@@ -96,8 +100,8 @@ class Seed:
             self._pump()
         try:
             return await asyncio.shield(future)
-        except Changed as error:
-            raise Changed(str(error)) from None
+        except (Changed, NoRoom) as error:
+            raise type(error)(str(error)) from None
         except UpstreamError as error:
             raise UpstreamError(str(error), timed_out=error.timed_out) from None
 
@@ -140,6 +144,8 @@ class Seed:
             if entry.body.length != self.file.length or strong_validator(entry.head) != self.file.validator or fill.span is None:
                 assert fill.task is not None
                 fill.task.cancel()
+                if entry.head.status == 206 and strong_validator(entry.head) == self.file.validator:
+                    raise NoRoom("there is no room for a piece here")
                 raise Changed("the upstream has another version of the file, or sends no parts of it")
             self.arriving.add(index)
             future.set_result(entry)
@@ -147,7 +153,7 @@ class Seed:
             assert fill.task is not None
             await asyncio.wait((fill.task,))
         except MinicdnError as error:
-            future.set_exception(error if isinstance(error, Changed | UpstreamError) else UpstreamError(str(error)))
+            future.set_exception(error if isinstance(error, Changed | NoRoom | UpstreamError) else UpstreamError(str(error)))
         finally:
             if not future.done():
                 future.cancel()

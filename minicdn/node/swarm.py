@@ -23,7 +23,7 @@ from minicdn.errors import BrokenBody, DiskError, MinicdnError, PeerError, Upstr
 from minicdn.node.clock import Clock
 from minicdn.node.fill import LITTLE_LEFT_BYTES
 from minicdn.node.limits import Limits
-from minicdn.node.seeding import Changed, Seed
+from minicdn.node.seeding import Changed, NoRoom, Seed
 from minicdn.node.suppliers import Deal, forwarded_fields, full_key
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
@@ -230,6 +230,8 @@ class Swarm:
             async with asyncio.TaskGroup() as group:
                 for index in errand.indices:
                     group.create_task(self._load_one(index, errand.url, hint))
+        except* NoRoom:
+            self._failed(errand)
         except* (UpstreamError, BrokenBody) as errors:
             self._upstream_failed(str(errors.exceptions[0]), errand)
         except* Changed as errors:

@@ -17,7 +17,7 @@ from minicdn.core.tracker import is_full, retry_seconds
 from minicdn.core.via import has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
 from minicdn.node.node import Node
-from minicdn.node.seeding import Changed, FileId, Seed
+from minicdn.node.seeding import Changed, FileId, NoRoom, Seed
 from minicdn.store.entry import Entry
 from minicdn.web.protocol import Connection
 from minicdn.web.rpc import _read, _refuse
@@ -78,6 +78,8 @@ class PiecesDoor:
             await self._send_only(send, PieceAnswer("changed", detail=str(error)))
         except ClientError as error:
             await self._send_only(send, PieceAnswer("refused", detail=error.reason))
+        except NoRoom as error:
+            await self._send_only(send, PieceAnswer("refused", detail=str(error)))
         except MinicdnError as error:
             await self._send_only(send, PieceAnswer("failed", detail=str(error)))
         else:
