@@ -298,8 +298,9 @@ class Swarm:
 
     async def _take(self, url: str, errand: Errand, stream: PieceStream) -> None:
         picker, parts = self.picker, self._parts
-        arriving = self.seed.arriving if errand.is_owners else set()
-        write = self._write if errand.is_owners else self._body.write_unverified
+        is_believed = errand.is_owners and not picker.sources.get(url).lies_count
+        arriving = self.seed.arriving if is_believed else set()
+        write = self._write if is_believed else self._body.write_unverified
         given = set(stream.answer.given)
         try:
             async for index, position, data in stream.parts():
