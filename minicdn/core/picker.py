@@ -1,78 +1,51 @@
 """The picker: a requester's side of a swarm. What to ask of whom next, as a value; the node carries it out and reports what became of it.
 
-Each wanted piece is in one state: *wanted* (queued at some source, or resting), *flying*, or *held*. A piece is asked of its owner. Where the
-owner is busy it names holders, and one of them is asked; where a source has nothing of its own left to give, it is asked for pieces of others that
-it is known to hold (every answer tells what its sender has): so the idle carry for the slow. Where a source can't be talked to, the next in the
-piece's own order stands in; the upstream itself is asked last.
+Each wanted piece is in one state: *wanted* (queued at some source, or resting), *flying*, or *held*. A piece is asked of its owner.
+Where the owner is busy it names holders, and one of them is asked; where a source has nothing of its own left to give, it is asked for
+pieces of others that it is known to hold (every answer tells what its sender has): so the idle carry for the slow. Where a source can't
+be talked to, the next in the piece's own order stands in; the upstream itself is asked last.
 
-Pieces are asked in file order, within a look-ahead of the first that is missing: everybody wants the same ones at about the same time, which lets
-an owner pass each on while it arrives. Several are in flight for each source, so that no link runs dry while a question travels.
+Pieces are asked in file order, within a look-ahead of the first that is missing: everybody wants the same ones at about the same time,
+which lets an owner pass each on while it arrives. Each is a question of its own: with two in one, the second waits for the first
+although its bytes are there. Several are in flight for each source, so that no link runs dry while a question travels.
 
-A flight is late when nothing has come of it for a multiple of what flights take, while others brought something: then a second one, to another
-source, is begun beside it. A source that is silent altogether is taken for gone.
+A flight is late when nothing has come of it for a multiple of what flights take, while others brought something: then a second one, to
+another source, is begun beside it. A source that is silent altogether is taken for gone.
 
-Nothing here looks at all sources for one event: a swarm may have a thousand. Times are monotonic seconds, given by the caller; `rng` decides
-between equals.
+Nothing here looks at all sources for one event: a swarm may have a thousand. Times are monotonic seconds, given by the caller; `rng`
+decides between equals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from minicdn.core.flights import Errand, Flight, Flights
 from minicdn.core.pieces import Dealer, Pieces, backups
 from minicdn.core.sources import Source, Sources
+from minicdn.core.wants import FLYING, HELD, UNWANTED, WANTED, Wants
 from minicdn.core.window import Window
 
 if TYPE_CHECKING:
     import random
 
-FLIGHTS_PER_SOURCE = 4
-BATCH = 1
-"""Pieces in one question: with two, the second waits for the first although its bytes are there (slowest over ideal 1.15 in place of 1.02)."""
-LOOK_AHEAD_PER_SOURCE = 8
-LOOK_AHEAD_MIN, LOOK_AHEAD_MAX = 256, 256
-FLIGHTS_MAX = 128
+FLIGHTS_PER_SOURCE, FLIGHTS_UNPROVEN, SLOW = 4, 2, 0.5
+"""Unproven: of a source that has brought nothing yet, or brings less than SLOW times what is usual: four of each requester filled a slow
+uplink for seconds before anybody knew that it is slow. With six, slow uplinks cost a tenth of the whole."""
+LOOK_AHEAD, FLIGHTS_MAX = 512, 512
+"""Pieces. With 64 ahead all waited for the slowest owner (1.7 in place of 1.3 with half of the uplinks slow). And as many flights as pieces
+are loading in the whole swarm: with fewer no downlink is full, since each piece comes at its share of the upstream's rate."""
 ATTEMPTS_MAX = 12
-STALL_SECONDS_MIN, STALL_FACTOR = 2.0, 4.0
-HEDGES_MAX = 16
-"""Second flights at the same time, at most."""
-FLIGHTS_UNPROVEN, SLOW = 2, 0.5
-FLIGHTS_PER_PIECE = 3
-"""When all of them are late, the oldest one is forgotten for another."""
+STALL_SECONDS_MIN, STALL_FACTOR, LOST_STALLS = 2.0, 4.0, 4.0
+"""Lost: a flight that is so late is taken for lost: its piece is asked for anew, also of the same source."""
+HEDGES_MAX, FLIGHTS_PER_PIECE = 16, 3
+"""Second flights at the same time; and of one piece, beyond which the oldest is forgotten for another."""
 REST_SECONDS_MIN, REST_SECONDS_MAX = 0.05, 1.0
+"""Of a piece refused twice in a row or more; doubled each time. Without it refusals were most of what a crowd said."""
 LOOKS_MAX = 32
 """Idle sources that are looked at again for one event."""
-UNWANTED, WANTED, FLYING, HELD = range(4)
-
-
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """Ask `url` for these pieces; None: the upstream, by this node itself, as the last resort. is_owners: asked as their owner (or as one
-    that stands in for it): it fetches what it has not got, and its word on their digests counts."""
-
-    url: str | None
-    indices: tuple[int, ...]
-    is_owners: bool = True
-
-
-@dataclass(slots=True)
-class _Flight:
-    url: str | None
-    began_at: float
-    moved_at: float
-    is_hedge: bool = False
-
-
-@dataclass(slots=True)
-class _Piece:
-    flights: list[_Flight] = field(default_factory=list)
-    attempts: int = 0
-    refusals: int = 0
-    is_fading: bool = False
-    """Nobody wants it any more, but it is in flight."""
 
 
 class Picker:
@@ -81,32 +54,39 @@ class Picker:
     def __init__(self, key: str, pieces: Pieces, dealers: Sequence[Dealer], owned: Sequence[int], me: str | None) -> None:
         self.pieces = pieces
         self.me = me
-        self.sources = Sources(me)
+        self._sources = Sources(me)
+        self._flights = Flights(self._sources)
         self._key = key
         self._dealers = dealers
         self._owned = owned
-        self._state = bytearray(pieces.count)
-        self._is_missing = bytearray(pieces.count)
-        self._pieces: dict[int, _Piece] = {}
+        self._wants = Wants(pieces.count)
+        self._state = self._wants.state
         self._queued_at: dict[int, str | None] = {}
-        self._wanted_mask = self._owners_only_mask = 0
-        self._missing_count = 0
-        self._window = Window(min(max(LOOK_AHEAD_PER_SOURCE * len(dealers), LOOK_AHEAD_MIN), LOOK_AHEAD_MAX))
+        self._owners_only_mask = 0
+        self._window = Window(LOOK_AHEAD)
         self._eager: dict[str | None, None] = {}
         self._idle: dict[str | None, None] = {}
         self._resting: list[tuple[float, int]] = []
         self._waking: list[tuple[float, str]] = []
-        self._flights_count = self._hedges_count = 0
-        self._moved_at = float("-inf")
 
     @property
     def is_done(self) -> bool:
         """All that is wanted is held."""
-        return self._missing_count == 0
+        return self._wants.missing_count == 0
 
     @property
     def flights_count(self) -> int:
-        return self._flights_count
+        return self._flights.count
+
+    @property
+    def sources(self) -> Sources:
+        return self._sources
+
+    @sources.setter
+    def sources(self, known: Sources) -> None:
+        """What an earlier picker learned of the others; while nothing is under way."""
+        self._sources = known
+        self._flights = Flights(known)
 
     def is_held(self, index: int) -> bool:
         return self._state[index] == HELD
@@ -120,60 +100,56 @@ class Picker:
         run: list[int] = []
         for index in indices:
             if self._state[index] == FLYING:
-                self._pieces[index].is_fading = False
+                self._flights.asked(index).is_fading = False
             if self._state[index] != UNWANTED:
                 continue
             if run and index != run[-1] + 1:
-                self._want_run(run)
+                self._want_run(run, now)
                 run = []
             run.append(index)
-            self._set(index, WANTED)
-            self._queue_in_order(index, now)
+            self._wants.set(index, WANTED)
         if run:
-            self._want_run(run)
+            self._want_run(run, now)
 
-    def _want_run(self, run: list[int]) -> None:
+    def _want_run(self, run: list[int], now: float) -> None:
         self._window.add(run[0], run[-1] + 1)
+        self._wants.take_turns(run)
+        for index in run:
+            self._queue_in_order(index, now)
 
     def unwant(self, indices: Iterable[int]) -> None:
         """Nobody reads these any more. What is in flight may land, and is not asked for again."""
         for index in indices:
             if self._state[index] == WANTED:
-                self._set(index, UNWANTED)
+                self._wants.set(index, UNWANTED)
             elif self._state[index] == FLYING:
-                self._pieces[index].is_fading = True
+                self._flights.asked(index).is_fading = True
         self._advance()
 
     def have(self, index: int) -> list[str | None]:
         """A piece is here and right. Returns who else is being asked for it, in vain now."""
         if self._state[index] == HELD:
             return []
-        self._set(index, HELD)
-        piece = self._pieces.pop(index, None)
-        losers = [flight.url for flight in piece.flights] if piece is not None else []
-        for flight in piece.flights if piece is not None else ():
-            self._landed(flight)
+        self._wants.set(index, HELD)
+        losers = [flight.url for flight in self._flights.forget(index)]
+        self._eager.update(dict.fromkeys(losers))
         self._advance()
         return losers
 
     def lose(self, index: int, now: float) -> None:
         """A piece that was held turned out damaged."""
         if self._state[index] == HELD:
-            self._set(index, UNWANTED)
+            self._wants.set(index, UNWANTED)
             self.want([index], now)
 
     def moved(self, index: int, url: str | None, now: float) -> None:
         """Bytes of it have come."""
-        self._moved_at = now
-        self.sources.get(url).moved_at = now
-        for flight in self._flights(index):
-            if flight.url == url:
-                flight.moved_at = now
+        self._flights.moved(index, url, now)
 
     def received(self, index: int, url: str | None, size: int, now: float) -> list[str | None]:
         """A flight brought its piece, and it is right. As have()."""
         self.moved(index, url, now)
-        for flight in self._flights(index):
+        for flight in self._flights.of(index):
             if flight.url == url:
                 self.sources.took(url, size, now - flight.began_at)
         return self.have(index)
@@ -202,9 +178,9 @@ class Picker:
 
     def _rest_seconds(self, index: int, retry_seconds: float) -> float:
         """Longer for each refusal in a row: a thousand askers of one owner must not spend its uplink on refusals."""
-        piece = self._pieces.setdefault(index, _Piece())
-        piece.refusals += 1
-        grown = REST_SECONDS_MIN * 2 ** min(piece.refusals - 1, 8) if piece.refusals > 1 else 0.0
+        asked = self._flights.asked(index)
+        asked.refusals += 1
+        grown = REST_SECONDS_MIN * 2 ** min(asked.refusals - 1, 8) if asked.refusals > 1 else 0.0
         return min(max(retry_seconds, grown), max(retry_seconds, REST_SECONDS_MAX))
 
     def failed(self, url: str | None, indices: Iterable[int], now: float) -> None:
@@ -246,7 +222,7 @@ class Picker:
         while self._waking and self._waking[0][0] <= now:
             self._eager[heappop(self._waking)[1] or None] = None
         found: list[Errand] = []
-        while self._eager and self._flights_count < FLIGHTS_MAX:
+        while self._eager and self._flights.count < FLIGHTS_MAX:
             url = next(iter(self._eager))
             del self._eager[url]
             self._take(self.sources.get(url), now, found)
@@ -264,49 +240,39 @@ class Picker:
 
     def _take(self, source: Source, now: float, found: list[Errand]) -> None:
         self._idle.pop(source.url, None)
-        while self._flights_count < FLIGHTS_MAX:
+        while self._flights.count < FLIGHTS_MAX:
             most = FLIGHTS_PER_SOURCE if source.bytes_per_second > SLOW * self.sources.usual else FLIGHTS_UNPROVEN
-            room = min(most - source.flights_count, BATCH)
-            if room <= 0:
+            if source.flights_count >= most:
                 return
             if source.is_resting(now):
                 heappush(self._waking, (source.resting_until, source.url or ""))
                 return
-            errand = self._batch(source, room) or self._steal(source, room, now)
+            errand = self._queued(source) or self._steal(source, now)
             if errand is None:
                 self._idle[source.url] = None
                 return
-            for index in errand.indices:
-                self._fly(index, source.url, now)
+            self._fly(errand.indices[0], source.url, now)
             found.append(errand)
         self._eager[source.url] = None
 
-    def _batch(self, source: Source, room: int) -> Errand | None:
-        window = self._window.mask
+    def _queued(self, source: Source) -> Errand | None:
+        """What waits for it: as a holder, then as an owner."""
         for queue, is_owners in ((source.referred, False), (source.own, True)):
-            indices: list[int] = []
-            while queue and len(indices) < room:
-                index = queue[0]
-                if self._state[index] == WANTED and not window >> index & 1:
+            while queue:
+                _, index = queue[0]
+                if self._state[index] == WANTED and not self._window.mask >> index & 1:
                     break
                 heappop(queue)
-                if self._state[index] == WANTED and index not in indices:
-                    indices.append(index)
-            if indices:
-                return Errand(source.url, tuple(indices), is_owners)
+                if self._state[index] == WANTED:
+                    return Errand(source.url, (index,), is_owners)
         return None
 
-    def _steal(self, source: Source, room: int, now: float) -> Errand | None:
-        """Pieces of others that it holds, the first ones in the file."""
+    def _steal(self, source: Source, now: float) -> Errand | None:
+        """A piece of others that it holds, the first one in the file."""
         if not source.may_hold_for_us(now):
             return None
-        mask = source.have_mask & self._wanted_mask & self._window.mask & ~self._owners_only_mask
-        indices: list[int] = []
-        while mask and len(indices) < room:
-            lowest = mask & -mask
-            indices.append(lowest.bit_length() - 1)
-            mask ^= lowest
-        return Errand(source.url, tuple(indices), False) if indices else None
+        mask = source.have_mask & self._wants.mask & self._window.mask & ~self._owners_only_mask
+        return Errand(source.url, ((mask & -mask).bit_length() - 1,), False) if mask else None
 
     def _look_again(self) -> None:
         for _ in range(min(LOOKS_MAX, len(self._idle))):
@@ -318,35 +284,44 @@ class Picker:
 
     def _hedge(self, now: float, rng: random.Random) -> list[Errand]:
         stall_seconds = max(STALL_SECONDS_MIN, STALL_FACTOR * self.sources.mean_seconds)
+        if now - self._flights.moved_at > stall_seconds:
+            stall_seconds *= STALL_FACTOR  # nobody brings anything: a second question would hardly help
         found: list[Errand] = []
-        if now - self._moved_at > stall_seconds:
-            return found  # nobody brings anything: a second question would not help
-        for index, piece in list(self._pieces.items()):
-            if not piece.flights or self._hedges_count >= HEDGES_MAX:
-                continue
-            flight = max(piece.flights, key=lambda flight: flight.moved_at)
-            source = self.sources.get(flight.url)
-            if flight.url is None or flight.url == self.me or now - flight.moved_at < stall_seconds:
-                continue
-            if source.moved_at < flight.began_at:
-                source.silent(now)
-                self._clear_queue(flight.url, now)
-            elif self.sources.mean_seconds == 0.0:
-                continue
-            errand = self._second(index, piece.flights, now, rng)
-            if errand is not None:
-                source.stalled(now)
-                self._forget_oldest(piece)
-                self._fly(index, errand.url, now, is_hedge=True)
-                found.append(errand)
+        for index, flights in self._flights.all():
+            if not flights:
+                continue  # ended meanwhile, with all that its source was asked
+            latest = max(flights, key=lambda flight: flight.moved_at)
+            if latest.url not in (None, self.me) and now - latest.moved_at >= stall_seconds:
+                self._late(index, latest, now - latest.moved_at > LOST_STALLS * stall_seconds, now, rng, found)
         return found
 
-    def _forget_oldest(self, piece: _Piece) -> None:
-        if len(piece.flights) >= FLIGHTS_PER_PIECE:
-            self._landed(piece.flights.pop(0))
+    def _late(self, index: int, latest: Flight, is_lost: bool, now: float, rng: random.Random, found: list[Errand]) -> None:
+        """Nothing has come of a piece for too long."""
+        source = self.sources.get(latest.url)
+        if source.moved_at < latest.began_at:
+            source.silent(now)
+            self._clear_flights(source, now)
+        elif is_lost:
+            if self._end_flight(index, latest.url):
+                self._stand_in(index, latest.url, now)
+        elif self.sources.mean_seconds and self._flights.hedges_count < HEDGES_MAX:
+            errand = self._second(index, self._flights.of(index), now, rng)
+            if errand is not None:
+                source.stalled(now)
+                self._fly(index, errand.url, now, is_hedge=True)
+                found.append(errand)
 
-    def _second(self, index: int, flights: list[_Flight], now: float, rng: random.Random) -> Errand | None:
+    def _clear_flights(self, source: Source, now: float) -> None:
+        """All that is under way there is as good as lost, and what is queued there waits in vain."""
+        for index, flights in self._flights.all():
+            if any(flight.url == source.url for flight in flights) and self._end_flight(index, source.url):
+                self._stand_in(index, source.url, now)
+        self._clear_queue(source.url, now)
+
+    def _second(self, index: int, flights: list[Flight], now: float, rng: random.Random) -> Errand | None:
         asked = {flight.url for flight in flights}
+        if len(asked) >= FLIGHTS_PER_PIECE:
+            self._end_flight(index, flights[0].url)
         is_open = not self._owners_only_mask >> index & 1
         source = self.sources.choose(index, now, rng, besides=(*asked, self.me), room=FLIGHTS_PER_SOURCE + 1) if is_open else None
         if source is not None:
@@ -373,69 +348,47 @@ class Picker:
         self._queue(index, self.sources.get(None))
 
     def _queue(self, index: int, source: Source, *, is_referred: bool = False) -> None:
-        heappush(source.referred if is_referred else source.own, index)
+        heappush(source.referred if is_referred else source.own, (self._wants.turn(index), index))
         self._queued_at[index] = source.url
         self._eager[source.url] = None
 
     def _clear_queue(self, url: str | None, now: float) -> None:
         """What waits for a source that rests now waits for others."""
-        for index in self.sources.get(url).drain():
+        for _, index in self.sources.get(url).drain():
             if self._state[index] == WANTED and self._queued_at.get(index) == url:
                 self._stand_in(index, url, now)
 
     def _stand_in(self, index: int, url: str | None, now: float) -> None:
         """Another one's turn; after so many attempts, the upstream's; after that, everybody's again."""
-        piece = self._pieces.setdefault(index, _Piece())
-        piece.attempts = piece.attempts + 1 if url is not None else 0
-        if piece.attempts <= ATTEMPTS_MAX:
+        asked = self._flights.asked(index)
+        asked.attempts = asked.attempts + 1 if url is not None else 0
+        if asked.attempts <= ATTEMPTS_MAX:
             self._queue_in_order(index, now)
         else:
             self._queue(index, self.sources.get(None))
 
     def _fly(self, index: int, url: str | None, now: float, *, is_hedge: bool = False) -> None:
-        self._set(index, FLYING)
+        self._wants.set(index, FLYING)
         self._queued_at.pop(index, None)
-        self._pieces.setdefault(index, _Piece()).flights.append(_Flight(url, now, now, is_hedge))
-        self.sources.get(url).flights_count += 1
-        self._flights_count += 1
-        self._hedges_count += is_hedge
-
-    def _flights(self, index: int) -> list[_Flight]:
-        piece = self._pieces.get(index)
-        return piece.flights if piece is not None else []
+        self._flights.begin(index, url, now, is_hedge=is_hedge)
 
     def _end_flight(self, index: int, url: str | None) -> bool:
         """True: that was the piece's only flight, and it is to be queued again."""
-        piece = self._pieces.get(index)
-        flight = next((flight for flight in piece.flights if flight.url == url), None) if piece is not None else None
-        if piece is None or flight is None:
+        if not self._flights.end(index, url):
             return False
-        piece.flights.remove(flight)
-        self._landed(flight)
-        if piece.flights:
+        self._eager[url] = None
+        asked = self._flights.asked(index)
+        if asked.flights:
             return False
-        self._set(index, UNWANTED if piece.is_fading else WANTED)
-        if piece.is_fading:
-            del self._pieces[index]
+        self._wants.set(index, UNWANTED if asked.is_fading else WANTED)
+        if asked.is_fading:
+            self._flights.forget(index)
             self._advance()
         return self._state[index] == WANTED
 
-    def _landed(self, flight: _Flight) -> None:
-        self.sources.get(flight.url).flights_count -= 1
-        self._flights_count -= 1
-        self._hedges_count -= flight.is_hedge
-        self._eager[flight.url] = None
-
-    def _set(self, index: int, state: int) -> None:
-        self._state[index] = state
-        bit, is_missing = 1 << index, state in (WANTED, FLYING)
-        self._wanted_mask = self._wanted_mask | bit if state == WANTED else self._wanted_mask & ~bit
-        self._missing_count += is_missing - self._is_missing[index]
-        self._is_missing[index] = is_missing
-
     def _advance(self) -> None:
         """The window moves on: who is asked for what is new in it, and some who may have it, are looked at again."""
-        fresh = self._window.advance(self._is_missing) & self._wanted_mask
+        fresh = self._window.advance(self._wants.is_missing) & self._wants.mask
         if not fresh:
             return
         while fresh:

@@ -1,8 +1,8 @@
 """Whom a swarm's requester asks: what each is known to hold, how quick it was, and whether it is left alone for a while.
 
-A source that can't be reached rests, longer each time. One that sent wrong bytes twice is shunned. One whose latest piece took far longer than
-pieces take (beyond the mean and three deviations, or twenty means; Dragonfly's rule) is set aside as a holder for a while: its own pieces are still
-asked of it, since nobody else may have them.
+A source that can't be reached rests, longer each time. One that sent wrong bytes twice is shunned. One whose latest piece took far
+longer than pieces take (beyond the mean and three deviations, or twenty means; Dragonfly's rule) is set aside as a holder for a while:
+its own pieces are still asked of it, since nobody else may have them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ REST_SECONDS_MIN, REST_SECONDS_MAX = 1.0, 30.0
 ASIDE_SECONDS = 10.0
 SHUN_SECONDS = 600.0
 LIES_MAX = 2
+SILENT_FAILURES = 4
 OUTLIER_DEVIATIONS, OUTLIER_MEANS = 3.0, 20.0
 SAMPLES_MIN = 16
 SMOOTHING, USUAL_SMOOTHING = 0.3, 0.05
@@ -28,12 +29,12 @@ SAMPLE_MAX = 64
 @dataclass(slots=True)
 class Source:
     """url None: the upstream, by this node itself. have_mask: bit i is set where it is known to hold piece i. own, referred: heaps of
-    pieces to ask of it, as their owner and as a holder."""
+    (turn, piece) to ask of it, as their owner and as a holder."""
 
     url: str | None
     have_mask: int = 0
-    own: list[int] = field(default_factory=list)
-    referred: list[int] = field(default_factory=list)
+    own: list[tuple[int, int]] = field(default_factory=list)
+    referred: list[tuple[int, int]] = field(default_factory=list)
     flights_count: int = 0
     bytes_per_second: float = 0.0
     failures_count: int = 0
@@ -58,12 +59,12 @@ class Source:
         self.failures_count += 1
         if self.failures_count == 1:
             return  # one answer that breaks off may be its own fault alone
-        seconds = min(REST_SECONDS_MIN * 2 ** (self.failures_count - 2), REST_SECONDS_MAX)
+        seconds = min(REST_SECONDS_MIN * 2 ** min(self.failures_count - 2, 16), REST_SECONDS_MAX)
         self.resting_until = max(self.resting_until, now + seconds)
 
     def silent(self, now: float) -> None:
         """Not a byte came of anything that it was asked, while others brought something."""
-        self.failures_count = max(self.failures_count, 1)
+        self.failures_count = max(self.failures_count, SILENT_FAILURES)
         self.fail(now)
 
     def stalled(self, now: float) -> None:
@@ -77,7 +78,7 @@ class Source:
         self.resting_until = max(self.resting_until, now + (SHUN_SECONDS if is_shunned else REST_SECONDS_MIN))
         return is_shunned
 
-    def drain(self) -> list[int]:
+    def drain(self) -> list[tuple[int, int]]:
         """What was queued at it; it has nothing queued then."""
         queued = [*self.own, *self.referred]
         self.own, self.referred = [], []
@@ -130,9 +131,7 @@ class Sources:
         deviation = sqrt(self._squares / self._count)
         return seconds > min(self._mean + OUTLIER_DEVIATIONS * deviation, OUTLIER_MEANS * self._mean)
 
-    def choose(
-        self, index: int, now: float, rng: random.Random, *, besides: Iterable[str | None], room: int
-    ) -> Source | None:
+    def choose(self, index: int, now: float, rng: random.Random, *, besides: Iterable[str | None], room: int) -> Source | None:
         """One of those known to hold the piece, by chance in proportion to the speed that it has to spare."""
         bit, others = 1 << index, tuple(besides)
         able = [
@@ -152,4 +151,4 @@ class Sources:
         if count <= SAMPLE_MAX:
             return self._peers
         start = rng.randrange(count)
-        return (self._peers[start : start + SAMPLE_MAX] + self._peers[: max(start + SAMPLE_MAX - count, 0)])
+        return self._peers[start : start + SAMPLE_MAX] + self._peers[: max(start + SAMPLE_MAX - count, 0)]

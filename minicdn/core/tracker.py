@@ -1,9 +1,9 @@
 """The tracker: an owner's side of a swarm. Who took a piece from this node, and whether one more may take it now.
 
-Beyond its upload slots an owner does not queue: it answers with a referral, naming holders, those who have the piece and those who are receiving
-it first-hand. So a tree grows by itself for each piece. Slots count flows that *move*: one that waits for its own source takes nothing from the
-uplink, and must not keep others out. How many are good follows from the measured uplink: as many as it can serve with a piece each within
-SERVE_SECONDS, so that a slow uplink sends few copies, quickly, and the receivers pass them on.
+Beyond its upload slots an owner does not queue: it answers with a referral, naming holders, those who have the piece and those who are
+receiving it first-hand. So a tree grows by itself for each piece. Slots count flows that *move*: one that waits for its own source
+takes nothing from the uplink, and must not keep others out. How many are good follows from the measured uplink: as many as get
+FLOW_RATE each, so that a slow uplink sends few copies, quickly, and the receivers pass them on.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import random
 
-SLOTS_MIN, SLOTS_UNMEASURED, SLOTS_MAX = 2, 16, 64
-SERVE_SECONDS = 0.5
+SLOTS_MIN, SLOTS_UNMEASURED, SLOTS_MAX = 2, 8, 64
+FLOW_RATE = 384 * 1024
+"""Bytes per second that a flow is to get, at least. Measured: half as much makes slow uplinks send too many copies; twice as much refers
+receivers of a healthy swarm. It must not follow the size of pieces: then large ones leave two slots, and refusals are most of the talk."""
 OPEN_MAX = 512
 HOLDERS_MAX = 32
 REFERRED_MAX = 3
@@ -26,7 +28,7 @@ def slots_for(uplink: float | None, piece_bytes: int) -> int:
     """How many flows may wait for this node's uplink at once. uplink: bytes per second, None: not measured yet."""
     if uplink is None:
         return SLOTS_UNMEASURED
-    return min(max(int(uplink * SERVE_SECONDS / piece_bytes), SLOTS_MIN), SLOTS_MAX)
+    return min(max(int(uplink / FLOW_RATE), SLOTS_MIN), SLOTS_MAX)
 
 
 def is_full(moving_count: int, open_count: int, uplink: float | None, piece_bytes: int) -> bool:

@@ -1,7 +1,7 @@
 """The window: which of the wanted pieces may be asked now. Those that follow the first missing one, up to a look-ahead.
 
-Each run of pieces that was wanted at once has a front of its own, and the look-ahead is divided among them: who reads the end of a file does not
-wait for who reads all of it.
+Each run of pieces that was wanted at once has a front of its own, and the look-ahead is divided among them: who reads the end of a file
+does not wait for who reads all of it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Streams of bytes over shared links, in small steps of time: nearly max-min fair, and cut-through.
 
-Every link end has a level, the rate that none of its streams exceeds; a stream takes the lower one of its two ends, or what its source has to give.
-After each step a level moves by how much of its end was used, so that within some steps the streams that could take more have what others leave
-(water-filling, Bertsekas and Gallager, *Data Networks* 6.5). What is still too much is scaled down: no end ever carries more than its rate.
+Every link end has a level, the rate that none of its streams exceeds; a stream takes the lower one of its two ends, or what its source
+has to give. After each step a level moves by how much of its end was used, so that within some steps the streams that could take more
+have what others leave (water-filling, Bertsekas and Gallager, *Data Networks* 6.5). What is still too much is scaled down: no end ever
+carries more than its rate.
 
 A stream whose source is still receiving the piece can't overtake it.
 """
@@ -19,9 +20,9 @@ class End:
     """A host's link: rates in bytes per second. meter: the uplink's best rate while it was the limit, None before it was for a while."""
 
     __slots__ = (
-        "busy_seconds", "down", "down_level", "down_share", "down_used", "limited_count", "meter", "open_count", "sent_bytes", "up", "up_level",
-        "up_share", "up_used",
-    )  # fmt: skip
+        *("up", "up_level", "up_share", "up_used", "down", "down_level", "down_share", "down_used"),
+        *("busy_seconds", "limited_count", "meter", "open_count", "sent_bytes"),
+    )
 
     def __init__(self, up: float, down: float) -> None:
         self.up, self.down = up, down

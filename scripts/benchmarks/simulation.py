@@ -1,8 +1,8 @@
 """A swarm in one process, under a time of its own: core's picker, tracker and deal do what they do in a node; links are fluid.py's.
 
-Questions and answers take a round trip, longer over a link that is full. An owner loads two pieces at a time from the origin, the first in
-the file first. What a peer receives from a piece's owner or from the origin it passes on as it comes; what comes from another holder only when it is
-whole, since it must be verified first. One seed decides everything.
+Questions and answers take a round trip, longer over a link that is full. An owner loads two pieces at a time from the origin, the first
+in the file first. What a peer receives from a piece's owner or from the origin it passes on as it comes; what comes from another holder
+only when it is whole, since it must be verified first. One seed decides everything.
 """
 
 from __future__ import annotations
@@ -52,8 +52,6 @@ class Outcome:
     second_hand_count: int = 0
     longest_queue: int = 0
     curve: list[tuple[float, float]] = field(default_factory=list)
-
-
 
 
 class SimPeer(End):
@@ -121,25 +119,23 @@ class Simulation:
 
     def run(self, time_max: float) -> Outcome:
         ends = [self.origin, *self.peers]
-        while self.now < time_max and not self._is_over():
-            while self._events and self._events[0][0] <= self.now + self.step_seconds:
+        while self._clock < time_max and not self._is_over():
+            until = self._clock + self.step_seconds
+            while self._events and self._events[0][0] <= until:
                 at, _, call, arguments = heappop(self._events)
-                self.now = max(self.now, at)
+                self.now = at
                 call(*arguments)
                 self._ask_all()
-            before = self.now
+            self._clock = self.now = until
             for stream in step(self.streams, ends, self.step_seconds):
                 if not stream.is_over:
                     self._complete(stream)
             self._ask_all()
             self.outcome.steps_count += 1
-            self._clock += self.step_seconds
-            self.now = max(before, self._clock)
         self.outcome.seconds = self.now
         self.outcome.origin_bytes = self.origin.sent_bytes
         self.outcome.finished = [peer.finished_at - peer.joined_at if peer.finished_at is not None else None for peer in self.peers]
         return self.outcome
-
 
     def _is_over(self) -> bool:
         return not any(peer.finished_at is None and not peer.is_gone for peer in self.peers)

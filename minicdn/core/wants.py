@@ -1,0 +1,37 @@
+"""What a swarm's requester wants: each piece is in exactly one state, and what follows from the states is kept beside them."""
+
+from __future__ import annotations
+
+UNWANTED, WANTED, FLYING, HELD = range(4)
+
+
+class Wants:
+    """state: by index. is_missing: by index, 1 where a piece is wanted and not here. mask: bit i is set where piece i is WANTED, that is
+    nobody is asked for it now."""
+
+    def __init__(self, count: int) -> None:
+        self.state = bytearray(count)
+        self.is_missing = bytearray(count)
+        self.missing_count = 0
+        self.mask = 0
+        self._turns = [0] * count
+        self._turn = 0
+
+    def set(self, index: int, state: int) -> None:
+        self.state[index] = state
+        bit, is_missing = 1 << index, state in (WANTED, FLYING)
+        self.mask = self.mask | bit if state == WANTED else self.mask & ~bit
+        self.missing_count += is_missing - self.is_missing[index]
+        self.is_missing[index] = is_missing
+        if state == FLYING:
+            self._turn = max(self._turn, self._turns[index])
+
+    def take_turns(self, run: list[int]) -> None:
+        """What is wanted later has its turn beside what is left of what was wanted before (fair queueing by virtual time, Demers et al.
+        1989): the reader of a file's end does not wait for the reader of all of it."""
+        for place, index in enumerate(run):
+            self._turns[index] = self._turn + place
+
+    def turn(self, index: int) -> int:
+        """The lower, the sooner it is asked for."""
+        return self._turns[index]

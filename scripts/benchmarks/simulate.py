@@ -1,0 +1,183 @@
+"""A swarm's policy in a simulation, up to 1,000 peers, beside the ideal.
+
+What decides in a node (the deal, the picker, referrals) decides here; links are fluid, time is simulated, nothing is sent. Slowest ÷
+max(F/u_origin, F/d_min, N·F/(u_origin + Σu_i)), and the origin's bytes ÷ F, as `scripts/bench swarm` measures with real processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from minicdn.values import parse_size
+from scripts.benchmarks.scenario import MBIT, ideal_seconds, show_size
+from scripts.benchmarks.simulation import Host, Outcome, Simulation
+from scripts.benchmarks.simulation_chart import draw
+
+MIB = 1 << 20
+BY_N = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
+UPLINKS, SHARES = (20.0, 50.0, 100.0, 200.0), (10, 30, 40, 20)
+"""Unequal links: Mbit/s, and of a hundred peers how many have that uplink. A downlink is never slower than 100 Mbit/s."""
+BEGIN, END = "<!-- bench:simulate -->", "<!-- /bench:simulate -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One swarm. time_max: in ideals; who has not finished by then never does."""
+
+    name: str
+    size_bytes: int
+    hosts: tuple[Host, ...]
+    origin_up: float = 100 * MBIT
+    time_max: float = 6.0
+
+    def ideal_seconds(self) -> float:
+        alive = [host for host in self.hosts if host.dies_after is None]
+        return ideal_seconds(self.size_bytes, self.origin_up, min(host.down for host in alive), [host.up for host in alive])
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    name: str
+    peers: int
+    ideal_seconds: float
+    slowest: float
+    median: float
+    unfinished: int
+    origin_files: float
+    questions_per_piece: float
+    cpu_seconds: float
+
+
+def peer(up: float = 100.0, **facts: object) -> Host:
+    return Host(up * MBIT, max(up, 100.0) * MBIT, **facts)
+
+
+def small_cases(size_bytes: int = 64 * MIB) -> list[Case]:
+    """What `scripts/bench swarm` measures too, and two peers that do harm."""
+    ideal = size_bytes / (100 * MBIT)
+    slow, rest = (peer(20.0),) * 4, (peer(),) * 4
+    cases = (
+        ("equal links", (peer(),) * 8),
+        ("equal links", (peer(),) * 16),
+        ("4 uplinks 20 Mbit/s, unknown", slow + rest),
+        ("4 uplinks 20 Mbit/s, known", tuple(replace(host, weight=host.up) for host in slow + rest)),
+        ("2 killed at 0.4", (peer(dies_after=0.4 * ideal),) * 2 + (peer(),) * 6),
+        ("1 accepts and sends nothing", (peer(is_mute=True), *(peer(),) * 7)),
+        ("1 sends wrong bytes", (peer(is_liar=True), *(peer(),) * 7)),
+    )
+    return [Case(name, size_bytes, hosts) for name, hosts in cases]
+
+
+def unequal_case(count: int, size_bytes: int, seed: int) -> Case:
+    """Unequal links, known to all; one in twenty joins late, one in twenty dies."""
+    rng = random.Random(seed)
+    seconds = size_bytes / (100 * MBIT)
+    hosts = []
+    for _ in range(count):
+        up, fate = rng.choices(UPLINKS, SHARES)[0], rng.random() if count > 1 else 1.0
+        late = rng.random() * 0.3 * seconds
+        host = peer(up, weight=up)
+        hosts.append(replace(host, joins_after=late) if fate < 0.05 else replace(host, dies_after=late) if fate < 0.1 else host)
+    return Case("unequal links, churn", size_bytes, tuple(hosts))
+
+
+def simulate(case: Case, seed: int) -> Row:
+    began = time.process_time()
+    simulation = Simulation(case.size_bytes, case.origin_up, list(case.hosts), seed)
+    outcome = simulation.run(case.time_max * case.ideal_seconds())
+    return row_of(case, outcome, simulation.pieces.count, time.process_time() - began)
+
+
+def row_of(case: Case, outcome: Outcome, pieces_count: int, cpu_seconds: float) -> Row:
+    meant = [seconds for seconds, host in zip(outcome.finished, case.hosts, strict=True) if host.dies_after is None]
+    done = sorted(seconds for seconds in meant if seconds is not None) or [float("inf")]
+    ideal, unfinished = case.ideal_seconds(), sum(seconds is None for seconds in meant)
+    return Row(
+        name=case.name,
+        peers=len(case.hosts),
+        ideal_seconds=ideal,
+        slowest=float("inf") if unfinished else done[-1] / ideal,
+        median=done[len(done) // 2] / ideal,
+        unfinished=unfinished,
+        origin_files=outcome.origin_bytes / case.size_bytes,
+        questions_per_piece=outcome.questions_count / pieces_count / len(case.hosts),
+        cpu_seconds=cpu_seconds,
+    )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--peers", type=int, default=8, metavar="N", help="with unequal links and churn; with --equal, equal links (default: 8)")
+    add("--size", type=parse_size, default="64MiB", help="of the file (default: 64MiB)")
+    add("--seed", type=int, default=1, metavar="N")
+    add("--equal", action="store_true", help="links of 100 Mbit/s each way, and nobody comes or goes")
+    add("--by-n", action="store_true", help="1, 2, 4 … 1000 peers, up to --peers")
+    add("--all", action="store_true", help="the small cases, and by number of peers up to --peers")
+    add("--json", type=Path, metavar="FILE", help="write the rows")
+    add("--svg", type=Path, metavar="FILE", help="draw the ratio by number of peers")
+    add("--doc", type=Path, metavar="FILE", help=f"put the table between {BEGIN} and {END} in this file")
+
+
+def chosen(options: argparse.Namespace) -> list[Case]:
+    counts = [count for count in BY_N if count <= options.peers] if options.by_n or options.all else [options.peers]
+    cases = small_cases() if options.all else []
+    for count in counts:
+        equal = Case("equal links", options.size, (peer(),) * count)
+        cases.append(equal if options.equal else unequal_case(count, options.size, options.seed))
+    return cases
+
+
+def run(options: argparse.Namespace) -> int:
+    if not 1 <= options.peers <= 1000:
+        print("scripts/bench: between 1 and 1000 peers", file=sys.stderr)
+        return 2
+    rows = []
+    for case in chosen(options):
+        row = simulate(case, options.seed)
+        rows.append((case, row))
+        print(markdown_row(case, row), flush=True)
+    if options.json:
+        options.json.write_text(
+            json.dumps([{**asdict(row), "size_bytes": case.size_bytes} for case, row in rows], indent=1) + "\n", "utf-8"
+        )
+    if options.svg:
+        options.svg.write_text(draw([(row.peers, row.slowest) for case, row in rows if case.size_bytes == options.size]), "utf-8")
+    if options.doc:
+        put_in(options.doc, markdown_table(rows))
+    return 0 if all(not row.unfinished for _, row in rows) else 1
+
+
+def markdown_row(case: Case, row: Row) -> str:
+    ratio = f"{row.slowest:.2f}" if not row.unfinished else f"{row.unfinished} not done"
+    cells = (
+        row.name,
+        row.peers,
+        show_size(case.size_bytes),
+        f"{row.ideal_seconds:.1f}",
+        ratio,
+        f"{row.median:.2f}",
+        f"{row.origin_files:.2f}",
+    )
+    return "| " + " | ".join(map(str, cells)) + f" | {row.questions_per_piece:.1f} |"
+
+
+def markdown_table(rows: list[tuple[Case, Row]]) -> str:
+    head = [
+        "| links | peers | file | ideal, s | slowest ÷ ideal | median ÷ ideal | origin bytes ÷ file | questions per piece |",
+        "|---" * 8 + "|",
+    ]
+    return "\n".join(head + [markdown_row(case, row) for case, row in rows])
+
+
+def put_in(path: Path, table: str) -> None:
+    before, begin, rest = path.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} has no {BEGIN} … {END}")
+    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", "utf-8")
