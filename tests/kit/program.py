@@ -62,14 +62,18 @@ class Minicdn(Process):
 
     def _printed_port(self) -> int | None:
         others = {str(self.options.get(name, "")).rstrip("/") for name in ("upstream", "manager", "advertise")}
-        for url, port in re.findall(r"(http://[\w.\-\[\]:]+?:(\d+))(?!\d)", self.output):
+        for url, port in re.findall(rf"({self._scheme}://[\w.\-\[\]:]+?:(\d+))(?!\d)", self.output):
             if url not in others and int(port):
                 return int(port)
         return None
 
     @property
+    def _scheme(self) -> str:
+        return "https" if self.options.get("tls_cert") else "http"
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def is_ready(self) -> bool:
         assert self.is_running(), self.show()
