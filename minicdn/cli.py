@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from minicdn.closing import Closing
     from minicdn.settings import Settings
+    from minicdn.workers import Place
 
 UNEXPECTED_EXIT_CODE = 70
 """A mistake in this program, as sysexits.h numbers it."""
@@ -193,6 +194,7 @@ def _given_flags(ctx: click.Context) -> dict[str, str | None]:
 
 def _run_role(role_name: str, config: str | None, flags: dict[str, str | None], closing: Closing) -> int:
     from minicdn.listener import open_listener, raise_file_limit
+    from minicdn.workers import count_workers, worker_place
 
     path = find_file(config, os.environ, Path.cwd())
     resolved = resolve(role_name, flags, os.environ, read_file(path) if path else {})
@@ -200,11 +202,41 @@ def _run_role(role_name: str, config: str | None, flags: dict[str, str | None], 
     set_up_logging(debug=is_debug())
     raise_file_limit()
     may_take_next = role_name == "peer" and "port" not in resolved.given
+    if role_name == "peer":
+        place, count = worker_place(), count_workers(settings.workers_count)
+        if place is not None:
+            return _serve_part(settings, place, closing)
+        if count > 1:
+            return _supervise(settings, count, closing, may_take_next=may_take_next)
     listens_since = time.time()
     listener = open_listener(settings.host, settings.port, may_take_next=may_take_next)
     port = listener.getsockname()[1]
     settings = replace(settings, port=port, cache_dir=settings.cache_dir or _default_cache_dir(role_name, port))
-    return _serve(settings, listener, closing, listens_since)
+    return _serve(settings, [listener], closing, listens_since)
+
+
+def _supervise(settings: Settings, count: int, closing: Closing, *, may_take_next: bool) -> int:
+    from minicdn.announce import start_lines
+    from minicdn.supervisor import supervise
+    from minicdn.workers import open_sockets
+
+    sockets = open_sockets(settings, count, may_take_next=may_take_next)
+    port = sockets[0][1].getsockname()[1]
+    settings = replace(settings, port=port, cache_dir=settings.cache_dir or _default_cache_dir("peer", port))
+    console = Console(sys.stdout)
+    ports = ", ".join(str(own.getsockname()[1]) for own, _ in sockets)
+    *lines, last = start_lines(settings)
+    lines += [f"  workers  {count}, each a peer of its own: ports {ports}", last]
+    return supervise(sockets, closing, console, lambda: console.say("\n".join(lines)), logging.getLogger("minicdn").warning)
+
+
+def _serve_part(settings: Settings, place: Place, closing: Closing) -> int:
+    """As one of several workers. What all of them would say, the supervisor says."""
+    from minicdn.workers import watch_supervisor, worker_settings
+
+    watch_supervisor(place.tie, closing)
+    cache_dir = settings.cache_dir or _default_cache_dir("peer", place.sockets[1].getsockname()[1])
+    return _serve(worker_settings(replace(settings, cache_dir=cache_dir), place), place.sockets, closing, time.time(), place)
 
 
 def _default_cache_dir(role_name: str, port: int) -> Path:
@@ -213,7 +245,10 @@ def _default_cache_dir(role_name: str, port: int) -> Path:
     return user_cache_path("minicdn", appauthor=False) / f"{role_name}-{port}"
 
 
-def _serve(settings: Settings, listener: socket, closing: Closing, listens_since: float) -> int:
+def _serve(
+    settings: Settings, listeners: Sequence[socket], closing: Closing, listens_since: float, place: Place | None = None
+) -> int:
+    """listeners: the first one's port is the node's own. place: among workers."""
     from minicdn.announce import start_lines
     from minicdn.roles.manager import Manager
     from minicdn.roles.peer import Peer
@@ -222,12 +257,19 @@ def _serve(settings: Settings, listener: socket, closing: Closing, listens_since
     from minicdn.web.protocol import protocol_class
 
     tls = _tls_context(settings)
-    console = Console(sys.stderr if settings.log == "-" else sys.stdout)
+    stream = sys.stderr if settings.log == "-" else sys.stdout
+    console = Console(stream if place is None else open(os.devnull, "w"))
+
+    def announce() -> None:
+        if place is not None:
+            place.tell_ready()
+        else:
+            console.say("\n".join(start_lines(settings)))
+
     say = logging.getLogger("minicdn").info
     role = Manager(settings, say=say) if settings.role == "manager" else Peer(settings, say=say)
     return serve(
-        role, build_app(role, listens_since=listens_since), protocol_class(), listener, closing=closing, console=console,
-        announce=lambda: console.say("\n".join(start_lines(settings))),
+        role, build_app(role, listens_since=listens_since), protocol_class(), listeners, closing=closing, console=console, announce=announce,
         leaves_a_list=settings.role == "peer", drain_seconds=settings.drain_seconds, tls=tls,
     )  # fmt: skip
 

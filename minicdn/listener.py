@@ -36,9 +36,20 @@ def _resolve(host: str, port: int) -> tuple[int, tuple]:
     return found[0][0], found[0][4]
 
 
-def _listen(family: int, address: tuple) -> socket.socket:
+def open_shared(host: str, port: int) -> socket.socket:
+    """The same, on a port that other sockets of this user share; the system spreads connections over all that listen."""
+    family, address = _resolve(host, port)
+    try:
+        return _listen(family, address, is_shared=True)
+    except OSError as error:
+        raise _explained(error, host, port) from None
+
+
+def _listen(family: int, address: tuple, *, is_shared: bool = False) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
+        if is_shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if os.name == "posix":
             # A port of which old connections linger is free. (On Windows the same option would share a port in use.)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -81,4 +92,3 @@ def raise_file_limit() -> None:
                 return
             except (ValueError, OSError):
                 continue
-

@@ -120,6 +120,10 @@ OPTIONS = (
         "fingerprint", "fingerprint", FINGERPRINT, PEER, "Security",
         "The manager's certificate, as its start printed it: sha256:…; without it, the system's authorities decide.",
     ),
+    Option(
+        "workers", "workers_count", COUNT, PEER, "Node",
+        "So many processes share the port, each a peer with its part of the budgets and caps; 0: one per core.",
+    ),
     Option("cache-dir", "cache_dir", FOLDER, BOTH, "Node", "The folder of large files; one node per folder."),
     Option("memory", "memory_bytes", SIZE, BOTH, "Node", "Budget of the memory cache.", True),
     Option("disk", "disk_bytes", SIZE, BOTH, "Node", "Budget of the disk cache; 0 keeps nothing there."),

@@ -19,7 +19,7 @@ import inspect
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Protocol
 
 import uvicorn
@@ -33,6 +33,8 @@ LEAVE_SECONDS = 4.0
 """For the role to leave its list; it has a shorter deadline of its own. A manager that can't be told notices by our silence."""
 LINGER_SECONDS = 1.0
 """Clients redirected just before we left arrive within this time, and are served."""
+SHARED_SECONDS = 10.0
+"""A worker that has not joined by then answers all the same, and says why."""
 STOP_SECONDS = 5.0
 COLD_STOP_SECONDS = 0.4
 KEEP_ALIVE_SECONDS = 75
@@ -43,6 +45,8 @@ _log = logging.getLogger("minicdn.server")
 class Role(Protocol):
     connections_count: Callable[[], int] | None
 
+    @property
+    def is_ready(self) -> bool: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
     async def begin_drain(self) -> None: ...
@@ -50,19 +54,19 @@ class Role(Protocol):
 
 
 def serve(
-    role: Role, app: Any, protocol: type[asyncio.Protocol], listener: socket.socket, *,
+    role: Role, app: Any, protocol: type[asyncio.Protocol], listeners: Sequence[socket.socket], *,
     closing: Closing, console: Console, announce: Callable[[], None], leaves_a_list: bool, drain_seconds: float,
     tls: ssl.SSLContext | None = None,
 ) -> int:  # fmt: skip
     """Until a signal ends it. Returns the exit code; errors of the start (OperatorError) come out as they are.
 
-    app: an ASGI callable; protocol: a subclass of one of uvicorn's HTTP protocols.
+    app: an ASGI callable; listeners: the first one's port is the node's own; protocol: a subclass of one of uvicorn's HTTP protocols.
     """
     gc.freeze()  # what is imported stays: to look through it for garbage again and again cost a tenth of a swarm's processor time
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         config = _config(app, protocol, tls)
         server = NodeServer(role, config, closing, console, announce, leaves_a_list=leaves_a_list, drain_seconds=drain_seconds)
-        code = runner.run(server.run_until_closed(listener))
+        code = runner.run(server.run_until_closed(listeners))
         exit_within(STOP_SECONDS, code)  # a thread that hangs in a system call must not keep the process
     return code
 
@@ -86,14 +90,16 @@ class NodeServer(uvicorn.Server):
         self._role, self._closing, self._console, self._announce = role, closing, console, announce
         self._leaves_a_list = leaves_a_list
         self._drain_seconds = drain_seconds
+        self._opening: asyncio.Task[None] | None = None
         role.connections_count = lambda: len(self.server_state.connections)
 
-    async def run_until_closed(self, listener: socket.socket) -> int:
+    async def run_until_closed(self, listeners: Sequence[socket.socket]) -> int:
         self._closing.attach(asyncio.get_running_loop())
         if not await self._start_role():
             self._console.say("closed before it had started")
             return COLD_EXIT_CODE if self._closing.stage == Stage.COLD else 0
-        serving = asyncio.ensure_future(self.serve(sockets=[listener]))
+        serving = asyncio.ensure_future(self.serve(sockets=list(listeners[:1])))
+        self._opening = asyncio.ensure_future(self._open_shared(listeners[1:]))
         if await self._is_over_before_cold(serving):
             await serving
             await _within(STOP_SECONDS, self._role.stop(), "stopping")
@@ -103,6 +109,21 @@ class NodeServer(uvicorn.Server):
         serving.cancel()
         await _within(COLD_STOP_SECONDS, self._role.stop(), "stopping")
         return COLD_EXIT_CODE
+
+    async def _open_shared(self, listeners: Sequence[socket.socket]) -> None:
+        """The ports that other processes serve, too: who is not ready would take their clients to answer them with an error. Those who
+        have come wait meanwhile, but not for ever."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SHARED_SECONDS
+        while listeners and not (self.started and (self._role.is_ready or loop.time() > until)):  # noqa: ASYNC110 — there is no event for both
+            await asyncio.sleep(_POLL_SECONDS)
+        for listener in listeners:
+            config = self.config
+            self.servers.append(await loop.create_server(self._new_connection, sock=listener, ssl=config.ssl, backlog=config.backlog))
+
+    def _new_connection(self) -> asyncio.Protocol:
+        """As uvicorn makes them."""
+        return self.config.http_protocol_class(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def _start_role(self) -> bool:
         """False: a signal came first."""
@@ -171,6 +192,8 @@ class NodeServer(uvicorn.Server):
         return leaving + (f"finishing {_downloads(count)}" if count else "no download is running")
 
     def _close_door(self, sockets: list[socket.socket]) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
         for server in self.servers:
             server.close()
         for listener in sockets:

@@ -30,6 +30,8 @@ class Settings:
     """The URL at which others reach this node; None: the address that the manager sees, and our port."""
     may_ask_upstream: bool = True
     """False: this peer owns nothing, and never contacts the upstream; peers only."""
+    workers_count: int = 1
+    """Processes that share the port, each a peer of its own; 0: as many as there are cores. Peers only."""
     cache_dir: Path | None = None
     memory_bytes: int = 256 * MIB
     disk_bytes: int = 20 * GIB

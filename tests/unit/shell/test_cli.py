@@ -93,7 +93,7 @@ def test_a_second_peer_takes_the_next_port_and_its_own_folder(monkeypatch) -> No
     port = first.getsockname()[1]
     monkeypatch.setattr("minicdn.options.PEER_PORT", port)
     seen = []
-    monkeypatch.setattr(cli, "_serve", lambda settings, listener, *_: seen.append(settings) or listener.close() or 0)
+    monkeypatch.setattr(cli, "_serve", lambda settings, listeners, *_: seen.append(settings) or listeners[0].close() or 0)
     assert run(["peer", "--manager", "http://manager:11000", "--host", "127.0.0.1"]) == 0
     assert port < seen[0].port <= port + 50
     assert seen[0].cache_dir.name == f"peer-{seen[0].port}"
@@ -104,7 +104,7 @@ def test_a_second_peer_takes_the_next_port_and_its_own_folder(monkeypatch) -> No
 
 def test_switches_reach_the_settings(monkeypatch) -> None:
     seen = []
-    monkeypatch.setattr(cli, "_serve", lambda settings, listener, *_: seen.append(settings) or listener.close() or 0)
+    monkeypatch.setattr(cli, "_serve", lambda settings, listeners, *_: seen.append(settings) or listeners[0].close() or 0)
     assert run([*UP, "--port", "0", "--no-heuristic", "--no-obey-request-directives"]) == 0
     assert run([*UP, "--port", "0", "--heuristic"]) == 0
     assert [settings.heuristic for settings in seen] == [False, True]

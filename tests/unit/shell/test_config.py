@@ -174,7 +174,7 @@ def test_what_the_cluster_must_agree_on_is_the_managers_alone() -> None:
     shared = set(SharedSettings.__dataclass_fields__) - {"version"}
     assert {option.setting for option in OPTIONS if option.roles == MANAGER} >= shared
     assert not shared & {option.setting for option in options_of("peer")}
-    assert [option.name for option in OPTIONS if option.roles == PEER] == ["manager", "back-to-source", "fingerprint"]
+    assert [option.name for option in OPTIONS if option.roles == PEER] == ["manager", "back-to-source", "fingerprint", "workers"]
 
 
 def test_the_token_is_the_first_line_of_its_file(tmp_path: Path) -> None:
