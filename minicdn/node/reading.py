@@ -39,6 +39,12 @@ class FollowingReader:
     async def next(self) -> bytes:
         return await self._reader.next()
 
+    def next_in_file(self) -> tuple[int, int] | None:
+        return self._reader.next_in_file()
+
+    def passed(self, count: int) -> None:
+        self._reader.passed(count)
+
     def close(self) -> None:
         self._reader.close()
         self._on_left(self._body)

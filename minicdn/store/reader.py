@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from minicdn.store.body import Body
 
 READ_BYTES_MAX = 256 * 1024
+SPAN_BYTES_MAX = 1024 * 1024
 
 
 class Reader:
@@ -44,6 +45,22 @@ class Reader:
         if not body.is_kept:
             body.moved()
         return data
+
+    def next_in_file(self) -> tuple[int, int] | None:
+        """(file, count): so many bytes, from `position` on, can be sent from that file at once. The caller says how many it sent, by
+        passed(). None: they are elsewhere, or not there yet, or not to be had without waiting; next() says."""
+        body, position = self._body, self.position
+        cached_file = getattr(body.storage, "cached_file", None)
+        if cached_file is None or body.is_unchecked or self._has_news:
+            return None
+        reach = body.have.reach(position)
+        count = min(reach if self._end is None else min(reach, self._end), position + SPAN_BYTES_MAX) - position
+        file = cached_file(position, count) if count > 0 else None
+        return None if file is None else (file, count)
+
+    def passed(self, count: int) -> None:
+        """Bytes of next_in_file() were sent."""
+        self.position += count
 
     @property
     def _has_news(self) -> bool:

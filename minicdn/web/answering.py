@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from minicdn.core.headers import first
+from minicdn.web.pages import wait_writable
 from minicdn.web.protocol import UNENDING, Connection, response_head
 
 BODILESS = (204, 304)
@@ -38,6 +40,7 @@ class Answering:
     expected_content_length: int
 
     _held_head: bytes | None = None
+    _plain_fd = -1
 
     async def run_asgi(self, app: Any) -> None:
         try:
@@ -134,6 +137,39 @@ class Answering:
         if is_last:
             self._end()
 
+    def may_send_files(self, fd: int) -> bool:
+        """In the middle of a body that is no chunks and has a place to go, without its transport's help. fd: pages.plain_socket()."""
+        if fd >= 0 > self._plain_fd:
+            self.transport.set_write_buffer_limits(high=0)  # a wait for the transport ends when all has left it
+        self._plain_fd = fd
+        is_body = self.response_started and not self.response_complete and self.scope["method"] != "HEAD"
+        return fd >= 0 and is_body and not self.chunked_encoding
+
+    async def send_file(self, file: int, offset: int, count: int, stall_seconds: float) -> int:
+        """How many of these bytes were sent: fewer where the file is shorter. Raises TimeoutError where the client takes nothing for that
+        long."""
+        left = count
+        while left:
+            if self.flow.write_paused and not self.disconnected:
+                async with asyncio.timeout(stall_seconds):
+                    await self.flow.drain()
+            if self.disconnected or self.transport.is_closing():
+                raise ClientDisconnected
+            try:
+                sent = os.sendfile(self._plain_fd, file, offset, left)
+            except BlockingIOError:
+                await wait_writable(self._plain_fd, stall_seconds)
+                continue
+            except OSError:
+                self.transport.abort()
+                raise ClientDisconnected from None
+            if not sent:
+                break
+            self._count_down(sent, is_last=False)
+            offset += sent
+            left -= sent
+        return count - left
+
     def _count_down(self, size: int, *, is_last: bool) -> None:
         """Before anything is written: what goes beyond its length would be read as the next answer."""
         left = self.expected_content_length - size
@@ -146,6 +182,8 @@ class Answering:
     def _end(self) -> None:
         self.response_complete = True
         self.message_event.set()
+        if self._plain_fd >= 0:
+            self.transport.set_write_buffer_limits()
         if not self.keep_alive:
             self.transport.close()
         self.on_response()

@@ -138,8 +138,16 @@ class Content:
 async def _send_part(response: Response, part: Part, reader: Any) -> None:
     if part.before:
         await response.send_body(part.before)
-    while chunk := await reader.next():
-        await response.send_body(chunk)
+    can_send_files = response.can_send_files
+    while True:
+        found = reader.next_in_file() if can_send_files else None
+        sent_bytes = await response.send_file(found[0], reader.position, found[1]) if found is not None else 0
+        if sent_bytes:
+            reader.passed(sent_bytes)
+        elif chunk := await reader.next():
+            await response.send_body(chunk)
+        else:
+            break
     if part.end is not None and reader.position < part.end:
         raise BrokenBody("the body is shorter than it was said to be")
 
@@ -242,6 +250,26 @@ class Response:
             self.cut("the client took nothing for too long")
             raise ClientGone from None
         self._sent_bytes += len(chunk)
+
+    @property
+    def can_send_files(self) -> bool:
+        """Not where every byte may have to wait for a cap."""
+        is_capped = self._is_up and self._node.limits.has_up
+        return not is_capped and self._connection is not None and self._connection.can_send_files
+
+    async def send_file(self, file: int, offset: int, count: int) -> int:
+        """How many of the bytes were sent; 0 where the file is shorter. As send_body, without reading them."""
+        assert self._connection is not None
+        try:
+            sent_bytes = await self._connection.send_file(file, offset, count, self._node.settings.client_stall_seconds)
+        except TimeoutError:
+            self.cut("the client took nothing for too long")
+            raise ClientGone from None
+        if self._is_up:
+            self._node.limits.note_up(sent_bytes)
+        self._sent_bytes += sent_bytes
+        await asyncio.sleep(0)  # others have their turn, too, where this client takes as fast as it is sent to
+        return sent_bytes
 
     async def end(self, chunk: bytes = b"") -> None:
         if self._is_up and chunk and self.scope["method"] != "HEAD":

@@ -7,6 +7,7 @@ transport holds nothing back; whatever the socket does not take at once is the t
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -53,3 +54,18 @@ def send_pages(transport: Any, fd: int, head: bytes, file: int, offset: int, cou
         return os.sendfile(fd, file, offset, count)
     except OSError:
         return 0
+
+
+async def wait_writable(fd: int, seconds: float) -> None:
+    """Until the socket takes more, or is gone. A duplicate is watched: the descriptor itself is the transport's. TimeoutError."""
+    loop = asyncio.get_running_loop()
+    writable: asyncio.Future[None] = loop.create_future()
+    watched = os.dup(fd)
+    timer = loop.call_later(seconds, lambda: writable.done() or writable.set_exception(TimeoutError()))
+    try:
+        loop.add_writer(watched, lambda: writable.done() or writable.set_result(None))
+        await writable
+    finally:
+        timer.cancel()
+        loop.remove_writer(watched)
+        os.close(watched)

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from minicdn.core.message import Fields
+from minicdn.web.pages import plain_socket
 
 HEAD_BYTES_MAX = 64 * 1024
 """Request line and header fields together."""
@@ -63,6 +64,17 @@ class Connection:
                 sock.setsockopt(socket.IPPROTO_TCP, option, bytes_max)
             except OSError:
                 pass  # a system without it: the uplink is then measured less well, that is all
+
+    @property
+    def can_send_files(self) -> bool:
+        """Whether the body that is under way may go from a file to the socket in the kernel."""
+        send_file = getattr(self._cycle, "send_file", None)
+        return send_file is not None and self._cycle.may_send_files(plain_socket(self._transport))
+
+    async def send_file(self, file: int, offset: int, count: int, stall_seconds: float) -> int:
+        """How many of these bytes were sent: fewer where the file is shorter. Waits while the client is slow; raises TimeoutError where
+        it takes nothing for that long, another OSError where it is gone."""
+        return await self._cycle.send_file(file, offset, count, stall_seconds)
 
     def cut(self) -> None:
         """The body broke off. A length or chunks tell the client, once what was sent has left; where the end of the connection would

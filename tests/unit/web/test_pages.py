@@ -12,7 +12,7 @@ import pytest
 
 from minicdn.loops import loop_factory
 from minicdn.web.express import _Said
-from minicdn.web.pages import HAS_PAGES, Pages, plain_socket, send_pages
+from minicdn.web.pages import HAS_PAGES, Pages, plain_socket, send_pages, wait_writable
 
 pytestmark = pytest.mark.skipif(not HAS_PAGES, reason="this system has no memfd_create or sendfile")
 BODY = os.urandom(600_000)
@@ -106,3 +106,24 @@ def test_a_socket_that_is_gone_is_the_transports_affair() -> None:
         transport = type("Transport", (), {"write": staticmethod(written.append)})
         assert send_pages(transport, one.fileno(), b"head", Pages(BODY).fd, 0, 10) == 0
         assert written == [b"head"]
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_a_client_that_takes_nothing_is_not_waited_for_for_ever(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def run() -> None:
+        one, other = socket.socketpair()
+        with contextlib.closing(one), contextlib.closing(other):
+            one.setblocking(False)
+            await wait_writable(one.fileno(), 10)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    one.send(BODY)
+            with pytest.raises(TimeoutError):
+                await wait_writable(one.fileno(), 0.01)
+            waiting = asyncio.ensure_future(wait_writable(one.fileno(), 10))
+            await asyncio.sleep(0)
+            other.recv(len(BODY))
+            await waiting
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(run())

@@ -484,7 +484,7 @@ def test_what_is_in_a_field_is_no_request(run: Any) -> None:
             served: list[bytes] = []  # noqa: RUF012
 
             @classmethod
-            def serve(cls, transport: Any, client: Any, data: bytes) -> bool:
+            def serve(cls, transport: Any, client: Any, data: bytes, fd: int) -> bool:
                 cls.served.append(data)
                 return False
 
@@ -726,7 +726,7 @@ def test_the_express_lane_keeps_a_connection_in_use_and_then_it_is_closed(run: A
     class Lane(App):
         class express:
             @staticmethod
-            def serve(transport: Any, client: Any, data: bytes) -> bool:
+            def serve(transport: Any, client: Any, data: bytes, fd: int) -> bool:
                 transport.write(HELLO)
                 return True
 
