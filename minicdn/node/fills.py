@@ -298,6 +298,8 @@ class Dock:
         # A part that is passed on alone is a body of its own, which begins at its first byte.
         shift = position if fill.span is None else 0
         verifier = Verifier(supply.head.fields if supply.end is None and fill.request.method == "GET" else ())
+        # An owner that passes on a 206 counts from the part's first byte: where that is in the whole, nobody else would know.
+        is_counted = supply.end is not None or supply.head.status != 206
         while True:
             try:
                 async for chunk in skip(supply.chunks, position - supply.offset):
@@ -311,6 +313,8 @@ class Dock:
                 return supply
             except PeerError as error:
                 await close(supply)
+                if not is_counted:
+                    raise BrokenBody(f"{error}, and nobody can go on with a part that was passed on") from error
                 supply = await self._go_on(fill, body, position, end, error)
 
     async def _write(self, fill: Fill, body: Body, position: int, chunk: bytes) -> None:
