@@ -18,7 +18,7 @@ from scripts.benchmarks.processes import Crew, Started
 from scripts.benchmarks.refusal import found_program
 
 _HEAD = """
-daemon off; worker_processes 1; worker_rlimit_nofile 65536; {user}pid {folder}/{name}.pid; error_log {folder}/{name}.err warn;
+daemon off; worker_processes {processes}; worker_rlimit_nofile 65536; {user}pid {folder}/{name}.pid; error_log {folder}/{name}.err warn;
 events {{ worker_connections 20000; }}
 http {{
     default_type application/octet-stream; sendfile on; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 75s;
@@ -38,7 +38,7 @@ _CACHE = """
     proxy_cache_path {folder}/{name} levels=1:2 keys_zone=kept:256m max_size=20g inactive=1d use_temp_path=off;
     upstream origin {{ server {host}:{origin_port}; keepalive 64; }}
     server {{
-        listen {host}:{port} backlog=4096; access_log {folder}/{name}.log told;
+        listen {host}:{port} backlog=4096 reuseport; access_log {folder}/{name}.log told;
         location / {{
             proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_cache kept; proxy_cache_lock on;
             add_header X-Cache $upstream_cache_status;
@@ -72,9 +72,9 @@ def start_origin(crew: Crew, folder: Path, sizes: list[int]) -> int:
     return port
 
 
-def start_nginx(crew: Crew, folder: Path, origin_port: int, name: str = "nginx") -> Cache:
+def start_nginx(crew: Crew, folder: Path, origin_port: int, name: str = "nginx", *, processes: int = 1) -> Cache:
     (port,) = free_ports(1)
-    return Cache("nginx", port, (_start_nginx(crew, folder, name, _CACHE, port, origin_port),))
+    return Cache("nginx", port, (_start_nginx(crew, folder, name, _CACHE, port, origin_port, processes),))
 
 
 def start_minicdn(crew: Crew, folder: Path, origin_port: int, *more: str, name: str = "minicdn") -> Cache:
@@ -121,10 +121,11 @@ def wait_ready(port: int, started: Started) -> None:
     wait_for(f"{started.name} to answer", lambda: ask(HOST, port, "/_health") is not None, [started])
 
 
-def _start_nginx(crew: Crew, folder: Path, name: str, rest: str, port: int, origin_port: int = 0) -> Started:
+def _start_nginx(crew: Crew, folder: Path, name: str, rest: str, port: int, origin_port: int = 0, processes: int = 1) -> Started:
     user = "user root; " if os.geteuid() == 0 else ""
     config = folder / f"{name}.conf"
-    config.write_text((_HEAD + rest).format(folder=folder, name=name, host=HOST, port=port, origin_port=origin_port, user=user))
+    filled = {"folder": folder, "name": name, "host": HOST, "port": port, "origin_port": origin_port, "user": user, "processes": processes}
+    config.write_text((_HEAD + rest).format(**filled))
     started = crew.start(name, [found_program("nginx"), "-p", str(folder), "-e", str(folder / f"{name}.err"), "-c", str(config)])
     wait_ready(port, started)
     return started
