@@ -69,7 +69,7 @@ def small_cases(size_bytes: int = 64 * MIB) -> list[Case]:
         ("4 uplinks 20 Mbit/s, known", tuple(replace(host, weight=host.up) for host in slow + rest)),
         ("2 killed at 0.4", (peer(dies_after=0.4 * ideal),) * 2 + (peer(),) * 6),
         ("1 accepts and sends nothing", (peer(is_mute=True), *(peer(),) * 7)),
-        ("1 sends wrong bytes", (peer(is_liar=True), *(peer(),) * 7)),
+        ("4 uplinks 20 Mbit/s, 1 holder sends wrong bytes", (*slow, peer(is_liar=True), *rest[1:])),
     )
     return [Case(name, size_bytes, hosts) for name, hosts in cases]
 
