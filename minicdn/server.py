@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import inspect
 import logging
 import socket
@@ -27,7 +26,7 @@ import uvicorn
 from minicdn.closing import Closing, Stage, exit_within
 from minicdn.console import Console
 from minicdn.errors import COLD_EXIT_CODE
-from minicdn.loops import loop_factory
+from minicdn.loops import keep_tidy, loop_factory, settle_collector
 
 LEAVE_SECONDS = 4.0
 """For the role to leave its list; it has a shorter deadline of its own. A manager that can't be told notices by our silence."""
@@ -62,7 +61,7 @@ def serve(
 
     app: an ASGI callable; listeners: the first one's port is the node's own; protocol: a subclass of one of uvicorn's HTTP protocols.
     """
-    gc.freeze()  # what is imported stays: to look through it for garbage again and again cost a tenth of a swarm's processor time
+    settle_collector()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         config = _config(app, protocol, tls)
         server = NodeServer(role, config, closing, console, announce, leaves_a_list=leaves_a_list, drain_seconds=drain_seconds)
@@ -100,6 +99,7 @@ class NodeServer(uvicorn.Server):
             return COLD_EXIT_CODE if self._closing.stage == Stage.COLD else 0
         serving = asyncio.ensure_future(self.serve(sockets=list(listeners[:1])))
         self._opening = asyncio.ensure_future(self._open_shared(listeners[1:]))
+        self._tidying = asyncio.ensure_future(keep_tidy(lambda: self.server_state.total_requests))
         if await self._is_over_before_cold(serving):
             await serving
             await _within(STOP_SECONDS, self._role.stop(), "stopping")

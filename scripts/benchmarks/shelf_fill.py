@@ -6,7 +6,6 @@ seconds, that one object took to come in, with evictions and the collector's pau
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ import time
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import Policy, Stored, storable
 from minicdn.core.message import Head, Request
+from minicdn.loops import settle_collector
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
 from scripts.benchmarks.figures import memory_bytes
@@ -33,7 +33,7 @@ Accept-Ranges: bytes"""
 def main(objects: int, budget_bytes: int) -> dict[str, float]:
     counters = Counters()
     shelf = Shelf(memory_bytes=budget_bytes, disk_bytes=0, small_bytes=1 << 20, cache_dir=None, counters=counters)
-    gc.collect()
+    settle_collector()
     before, longest_seconds = memory_bytes(os.getpid()), 0.0
     for number in range(objects):
         began_at = time.thread_time()
