@@ -274,15 +274,17 @@ class Dock:
         """Of an answer that was to bring all, the first piece; the rest comes from its owners."""
         if fill.span is None:
             return
-        assert fill.entry is not None
+        assert fill.entry is not None and self.swarms is not None
         body, (position, end) = fill.entry.body, fill.span
-        assert self.swarms is not None
         # The rest of the answer is left unread: what is under way of it is lost, less than asking again would cost.
-        async for chunk in supply.chunks:
-            await self._write(fill, body, position, chunk[: end - position])
-            position += len(chunk)
-            if position >= end:
-                break
+        try:
+            async for chunk in supply.chunks:
+                await self._write(fill, body, position, chunk[: end - position])
+                position += len(chunk)
+                if position >= end:
+                    break
+        finally:
+            self.swarms.no_longer_arriving(body, fill.span)
         if position < end:
             raise UpstreamError("the body ended early")
         self._complete(fill, body)
@@ -313,9 +315,7 @@ class Dock:
                 return supply
             except PeerError as error:
                 await close(supply)
-                if not is_counted:
-                    raise BrokenBody(f"{error}, and nobody can go on with a part that was passed on") from error
-                supply = await self._go_on(fill, body, position, end, error)
+                supply = await self._go_on(fill, body, position, end, error, is_counted=is_counted)
 
     async def _write(self, fill: Fill, body: Body, position: int, chunk: bytes) -> None:
         if not self._shelf.has_room_for(body, position + len(chunk)):
@@ -335,11 +335,12 @@ class Dock:
         assert fill.entry is not None
         self._shelf.withdraw(fill.entry)
         body.relay_from_here()
+        fill.look_whether_wanted()  # only what is kept may go on for nobody
 
-    async def _go_on(self, fill: Fill, body: Body, position: int, end: int | None, error: PeerError) -> Supply:
+    async def _go_on(self, fill: Fill, body: Body, position: int, end: int | None, error: PeerError, *, is_counted: bool) -> Supply:
         assert fill.entry is not None
         validator = strong_validator(fill.entry.head)
-        if validator is None or len(fill.suppliers) < 2:
+        if validator is None or len(fill.suppliers) < 2 or not is_counted:
             raise BrokenBody(f"{error}, and nobody can go on with it")
         del fill.suppliers[0]
         length = body.length if fill.span is not None or end is None else end

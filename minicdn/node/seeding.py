@@ -19,7 +19,7 @@ from minicdn.core.headers import without
 from minicdn.core.message import Request
 from minicdn.core.pieces import Pieces
 from minicdn.core.tracker import Tracker
-from minicdn.errors import MinicdnError, UpstreamError
+from minicdn.errors import BrokenBody, MinicdnError, UpstreamError
 from minicdn.node.fill import Fill
 from minicdn.node.suppliers import Part
 from minicdn.node.wanted import range_value
@@ -27,6 +27,7 @@ from minicdn.store.entry import Entry
 
 LOADS_MAX = 2
 SEEDS_MAX = 1024
+LOOK_SECONDS = 0.1
 VIA = frozenset((b"via",))
 
 
@@ -68,6 +69,7 @@ class Seed:
         self._loading: dict[int, asyncio.Future[Entry]] = {}
         self._queue: list[tuple[int, str | None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: dict[int, asyncio.Task[None]] = {}
 
     def entry(self) -> Entry | None:
         """Where its bytes are, if any are here."""
@@ -108,11 +110,18 @@ class Seed:
     async def load_whole(self, index: int, hint: str | None = None) -> Entry:
         """Returns when all of the piece is there. Raises as load(), or BrokenBody."""
         entry = await self.load(index, hint)
-        start, end = self.pieces.span(index)
-        position = start
-        while position < end:
-            position = await entry.body.wait_reach(end - 1 if position > start else start)
+        while not self.has(entry, index):
+            # Not for its bytes: who loads it for a swarm is himself one whom the body expects them from.
+            if index not in self.arriving:
+                raise BrokenBody("a piece did not come whole")
+            await self._wait_for_news(index)
+        await entry.body.wait_reach(self.pieces.span(index)[0])
         return entry
+
+    async def _wait_for_news(self, index: int) -> None:
+        """Until its load is over; a moment, where it arrives in another way."""
+        task = self._running.get(index)
+        await (asyncio.wait((task,)) if task is not None else asyncio.sleep(LOOK_SECONDS))
 
     def stop(self) -> None:
         for task in self._tasks:
@@ -127,6 +136,7 @@ class Seed:
             index, hint = heappop(self._queue)
             task = asyncio.get_running_loop().create_task(self._run(index, hint), name=f"piece {index} of {self.file.key}")
             self._tasks.add(task)
+            self._running[index] = task
             task.add_done_callback(self._loaded)
 
     def _loaded(self, task: asyncio.Task[None]) -> None:
@@ -158,7 +168,7 @@ class Seed:
             if not future.done():
                 future.cancel()
             self.arriving.discard(index)
-            del self._loading[index]
+            del self._loading[index], self._running[index]
 
 
 class Seeding:

@@ -166,6 +166,12 @@ class Swarms:
         if swarm is not None:
             swarm.want(gaps)
 
+    def no_longer_arriving(self, body: Body, span: tuple[int, int]) -> None:
+        """What began to come in an answer for the whole has come, or never will."""
+        swarm = self._swarms.get(body)
+        if swarm is not None:
+            swarm.seed.arriving.difference_update(swarm.seed.pieces.within(*span))
+
     def reader_left(self, body: Body) -> None:
         swarm = self._swarms.get(body)
         if swarm is not None:
