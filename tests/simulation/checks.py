@@ -98,10 +98,12 @@ def left_over(node: SimNode) -> list[str]:
     ):
         if count:
             found.append(f"{node.name}: {name}: {count}" + (f" {strange_tasks(node)}" if name == "tasks" else ""))
+            if name == "tasks":
+                found += [f"{node.name}: {where(task)}" for task in node.process.tasks if _name(task) not in STANDING]  # type: ignore[union-attr]
     return found
 
 
-STANDING = {"Role._run_again": 3, "Answering.run_asgi": 6}
+STANDING = {"Role._run_again": 3, "Manager._probe_again": 6, "Answering.run_asgi": 6}
 """Tasks of a quiet node: the role's own, and at the manager the renewals that it holds."""
 
 
@@ -110,6 +112,17 @@ def strange_tasks(node: SimNode) -> dict[str, int]:
     assert node.process is not None
     names = Counter(_name(task) for task in node.process.tasks)
     return {name: count for name, count in sorted(names.items()) if count > STANDING.get(name, 0)}
+
+
+def where(task: asyncio.Task[Any]) -> str:
+    """What a task waits in, from the outside in."""
+    steps, coro = [], task.get_coro()
+    while coro is not None:
+        frame = getattr(coro, "cr_frame", None) or getattr(coro, "ag_frame", None) or getattr(coro, "gi_frame", None)
+        if frame is not None:
+            steps.append(f"{coro.__qualname__}:{frame.f_lineno}")
+        coro = getattr(coro, "cr_await", None) or getattr(coro, "ag_await", None) or getattr(coro, "gi_yieldfrom", None)
+    return " > ".join(steps)
 
 
 def _name(task: asyncio.Task[Any]) -> str:
