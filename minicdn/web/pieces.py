@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from minicdn.core.message import Request
 from minicdn.core.pieces import Pieces, piece_bytes
+from minicdn.core.roster import owners
 from minicdn.core.tracker import is_full, retry_seconds
 from minicdn.core.via import has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
@@ -20,7 +21,7 @@ from minicdn.node.node import Node
 from minicdn.node.seeding import Changed, FileId, NoRoom, Seed
 from minicdn.store.entry import Entry
 from minicdn.web.protocol import Connection
-from minicdn.web.rpc import _read, _refuse
+from minicdn.web.rpc import _read, _refuse, check_target
 from minicdn.web.watching import ClientGone, Receive, Scope, Send, watching
 from minicdn.wire.codec import decode, encode
 from minicdn.wire.pieces import PieceAnswer, PieceRequest, Referral
@@ -30,6 +31,10 @@ UNSENT_BYTES_MAX = 128 * 1024
 SLOT_SECONDS = 60.0
 """A peer that takes nothing for so long loses its slot, and its answer."""
 _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_INFO") else None)
+
+
+BELIEVED_MAX = 2
+"""Owners of a file that may have been the first, by the list of who asks."""
 
 
 @dataclass(slots=True)
@@ -64,6 +69,11 @@ class PiecesDoor:
 
     async def _answer(self, scope: Scope, send: Send, asked: PieceRequest) -> None:
         node = self._node
+        try:
+            check_target(node, asked.key, asked.target)
+        except ClientError as error:
+            await self._send_only(send, PieceAnswer("refused", detail=error.reason))
+            return
         request = Request("GET", (asked.target or asked.key).encode("ascii"), asked.key, asked.fields)
         seed = node.seeding.seed(FileId(asked.key, asked.validator, asked.length), request, Pieces(asked.length, asked.size))
         try:
@@ -73,7 +83,7 @@ class PiecesDoor:
                 await self._send_only(send, await self._digests(seed, asked))
                 return
             plan = self._plan(seed, asked)
-            plan.given = [(index, entry or await seed.load(index, asked.hint)) for index, entry in plan.given]
+            plan.given = [(index, entry or await seed.load(index, self._believed(asked))) for index, entry in plan.given]
         except Changed as error:
             await self._send_only(send, PieceAnswer("changed", detail=str(error)))
         except ClientError as error:
@@ -84,6 +94,10 @@ class PiecesDoor:
             await self._send_only(send, PieceAnswer("failed", detail=str(error)))
         else:
             await self._send_pieces(scope, send, seed, asked, plan)
+
+    def _believed(self, asked: PieceRequest) -> str | None:
+        """The hint, where it names an owner of the file, who is believed about it: what comes from there is checked against nothing."""
+        return asked.hint if asked.hint in {member.url for member in owners(asked.key, self._node.peers.members, BELIEVED_MAX)} else None
 
     def _plan(self, seed: Seed, asked: PieceRequest) -> _Plan:
         """What is given now, and who is named for the rest. Nothing is awaited: slots are taken and counted at once."""

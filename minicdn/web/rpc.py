@@ -11,6 +11,7 @@ from minicdn.core.headers import end_to_end
 from minicdn.core.journal import Mark
 from minicdn.core.message import Head, Inform, Request
 from minicdn.core.ranges import Unsatisfiable
+from minicdn.core.target import parse_target
 from minicdn.core.via import add_via, has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
 from minicdn.node.delivery import head_fields, status_member
@@ -50,6 +51,7 @@ class PeerDoor:
     async def _answer(self, scope: Scope, send: Send, fetch: FetchRequest) -> None:
         request = _request_of(fetch)
         try:
+            check_target(self._node, fetch.key, fetch.target)
             if has_passed(request.fields, self._name):
                 raise ClientError(508, "this request has been here before: the upstream leads back to this node")
             mark = Mark.parse(fetch.mark)
@@ -157,6 +159,12 @@ class PeerDoor:
             fields.append((b"content-length", str(len(head) + length).encode()))
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send({"type": "http.response.body", "body": head, "more_body": True})
+
+
+def check_target(node: Node, key: str, target: str | None) -> None:
+    """What the upstream is asked for must be what is stored: nobody may have this node keep one file under another's name."""
+    if target is not None and parse_target(target.encode("ascii"), node.ignored_query) != key:
+        raise ClientError(400, "that target is not of that key")
 
 
 def _request_of(fetch: FetchRequest) -> Request:

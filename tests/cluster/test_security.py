@@ -14,6 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from minicdn.wire.codec import encode
+from minicdn.wire.fetch import FetchRequest
+from minicdn.wire.pieces import PieceRequest
+from minicdn.wire.signing import Signer
 from minicdn.wire.tls import file_fingerprint
 from tests.kit.asking import ask
 from tests.kit.clients import CURL_PARTIAL_FILE, download, need, run_well
@@ -206,10 +210,6 @@ def test_a_list_that_was_changed_on_the_way_is_not_believed(stage: Stage, token_
 
 def test_nodes_talk_to_members_alone_whatever_others_name(stage: Stage, token_file: Path) -> None:
     """A holder of the token can't have a node ask a host of its choice: not as a holder of pieces, not as a hint, not as an upstream."""
-    from minicdn.wire.codec import encode
-    from minicdn.wire.pieces import PieceRequest
-    from minicdn.wire.signing import Signer
-
     origin, victim = stage.origin(), Origin()
     body = b"x" * (5 * MIB)
     origin.on("/big", whole(body, [KEPT, ("ETag", '"1"'), ("Accept-Ranges", "bytes")]))
@@ -335,3 +335,26 @@ def test_one_that_sends_wrong_bytes_is_named_and_off_the_list_and_nobody_has_a_w
     eventually(lambda: all(lying.liar.url not in {one["url"] for one in members_of(peer)} for peer in lying.honest), "all to know")
     assert [(got.code, got.sha256) for got in (download(peer.url + "/after.bin") for peer in lying.honest)] == [(0, digest)] * 3
     always(lying.is_found, "off the list", for_seconds=1.0)
+
+
+def test_no_holder_of_the_token_can_have_a_node_keep_one_file_as_another(stage: Stage, token_file: Path) -> None:
+    """Nor take a piece from whom it likes: its owner asks the upstream, or an owner of the file, whatever hint it is given."""
+    origin = stage.origin()
+    good, evil = b"g" * (3 * MIB), b"e" * (3 * MIB)
+    for path, body in (("/good", good), ("/evil", evil)):
+        origin.on(path, whole(body, [KEPT, ("ETag", '"1"'), ("Accept-Ranges", "bytes")]))
+    with Cluster(stage.folder / "names", origin.url, peers=2, token_file=token_file, small="64KiB") as cluster:
+        peer, signer = cluster.peers[0], Signer(TOKEN, time)
+
+        def ask_rpc(target: str, message: bytes) -> Any:
+            fields = [
+                ("Content-Type", "application/msgpack"),
+                ("Authorization", signer.sign(peer.url, "POST", target.encode(), message).field.decode()),
+            ]
+            return ask(peer.url, target, method="POST", body=message, fields=fields)
+
+        ask_rpc("/_rpc/get", encode(FetchRequest("GET", "/good", (), target="/evil").to_wire()))
+        asked = PieceRequest("/good", (), b'"1"', len(good), 256 * 1024, (0, 1), True, target="/evil")
+        ask_rpc("/_rpc/pieces", encode(asked.to_wire()))
+        assert not origin.asked("/evil")
+        assert [node.ask("/good").body == good for node in cluster.peers] == [True, True]
