@@ -23,7 +23,7 @@ from minicdn.core.vary import choose, selecting
 from minicdn.errors import ClientError, MinicdnError, UpstreamError
 from minicdn.node.askers import Askers
 from minicdn.node.clock import Clock
-from minicdn.node.fill import Fill, Outcome, may_join
+from minicdn.node.fill import Fill, Outcome, may_join, wait_outcomes
 from minicdn.node.fills import Dock
 from minicdn.node.found import Found
 from minicdn.node.purger import Purger
@@ -212,7 +212,7 @@ class Cache:
         for start, end in gaps:
             part = Part(range_value(start, end, length), validator)
             fills.append(self._start(request, None, None, is_forwarded=is_forwarded, part=part, base=entry))
-        outcomes = [await fill.wait_outcome() for fill in fills]
+        outcomes = await wait_outcomes(fills)
         for fill in fills[1:]:
             fill.release()
         first = outcomes[0]

@@ -122,6 +122,18 @@ class Fill:
         return body.length is not None and body.length - done <= max(LITTLE_LEFT_BYTES, done)
 
 
+async def wait_outcomes(fills: list[Fill]) -> list[Outcome]:
+    """As wait_outcome(), of several: each of them is waited for from now on."""
+    for fill in fills:
+        fill.waiting_count += 1
+    try:
+        return [await asyncio.shield(fill.outcome) for fill in fills]
+    except BaseException:
+        for fill in fills:
+            fill.release()
+        raise
+
+
 def may_join(request: Request, outcome: Outcome) -> bool:
     """Whether the answer to one request may answer another: it may be shared, and is the right variant."""
     if outcome.is_private:

@@ -1,14 +1,12 @@
 """The dock: one fill per key and variant, whoever asks. A fill belongs to the node; clients come and go.
 
 A fill asks its suppliers in order (the owners as this node ranks them, then the upstream), publishes an outcome as soon as the head is
-there, and streams the body. From the head on, a body that may be kept stands on the shelf, so later requests find it there
-and read along: hit and join share one way.
+there, and streams the body. From the head on, a body that may be kept stands on the shelf: hit and join share one way.
 
-A fill of a part writes its span into the partial body that stands on the shelf, when both have the same strong validator, or begins
-one.
+A fill of a part writes its span into the partial body on the shelf, where both have the same strong validator, or begins one.
 
-When an owner dies in mid-body, the fill goes on with the next supplier from the byte it has reached, if the body has a strong
-validator and the other has the very same; if not, the body breaks and its clients are cut off.
+When an owner dies in mid-body, the fill goes on with the next supplier from the byte it has reached, if both have the very same strong
+validator; if not, the body breaks and its clients are cut off.
 """
 
 from __future__ import annotations
@@ -297,10 +295,9 @@ class Dock:
             supply.widen()
         if fill.span is not None:
             supply.gather()
-        # A part that is passed on alone is a body of its own, which begins at its first byte.
-        shift = position if fill.span is None else 0
+        shift = position if fill.span is None else 0  # a part that is passed on alone is a body of its own
         verifier = Verifier(supply.head.fields if supply.end is None and fill.request.method == "GET" else ())
-        # An owner that passes on a 206 counts from the part's first byte: where that is in the whole, nobody else would know.
+        # An owner that passes on a 206 counts from the part's first byte, and nobody else would know where that is.
         is_counted = supply.end is not None or supply.head.status != 206
         while True:
             try:
@@ -316,6 +313,9 @@ class Dock:
             except PeerError as error:
                 await close(supply)
                 supply = await self._go_on(fill, body, position, end, error, is_counted=is_counted)
+            except BaseException:
+                await close(supply)  # the caller knows the first supplier only
+                raise
 
     async def _write(self, fill: Fill, body: Body, position: int, chunk: bytes) -> None:
         if not self._shelf.has_room_for(body, position + len(chunk)):

@@ -81,6 +81,7 @@ def publish(fill: Fill, supply: Supply, entry: Entry, *, is_private: bool = Fals
             member=supply.member,
         )
     )
+    fill.look_whether_wanted()  # who waited may have left before there was a head
 
 
 def _is_of(supply: Supply, entry: Entry) -> bool:
