@@ -216,3 +216,21 @@ def test_what_is_readable_is_the_truth_whatever_comes_in_whatever_order(tmp_path
             assert body.digest_of(piece) in (None, digest)
             assert body.digest_of(piece) is None or body.have.covers(*body.pieces.span(piece))
     storage.discard()
+
+
+@on_loop
+async def test_who_read_of_a_piece_that_turns_out_wrong_is_cut_off_and_nobody_else(body: Body) -> None:
+    write(body, 0, 2 * PIECE - 1000)
+    within, at_its_start, before, behind = body.open(), body.open(PIECE), body.open(0, PIECE), body.open(2 * PIECE)
+    while within.position < 2 * PIECE - 1000:
+        await within.next()
+    assert await before.next() == DATA[:PIECE]
+    body.reject(1)
+    body.expect(PIECE, 2 * PIECE)
+    with pytest.raises(BrokenBody, match="turned out wrong"):
+        await within.next()
+    write(body, PIECE, len(DATA))
+    assert await before.next() == b""
+    assert (await at_its_start.next())[:10] == DATA[PIECE : PIECE + 10]
+    assert await behind.next()
+    assert await read_all(body, 0, PIECE + 10) == DATA[: PIECE + 10]
