@@ -1,4 +1,4 @@
-"""python -m tests.simulation --seed N: that seed, exactly, with everything it saw. --from A --to B: a range; only what is wrong is shown."""
+"""python -m tests.simulation --seed N: that seed, exactly, with all it saw. --from A --to B: a range; only what is wrong is shown."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--to", dest="behind", type=int, default=0)
+    parser.add_argument("--seeds", help="some, with commas between them")
     parser.add_argument("--minutes", type=float, help="begin no other seed after so many")
     parser.add_argument("--verbose", action="store_true", help="all answers, not only wrong ones")
     chosen = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of what happens
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
-    from tests.simulation.running import run_range, show_seed
+    from tests.simulation.running import run_seeds, show_seed
 
     if chosen.seed is not None:
         return show_seed(chosen.seed, is_verbose=chosen.verbose)
     until = time.monotonic() + chosen.minutes * 60 if chosen.minutes else None
-    return run_range(chosen.first, chosen.behind or (1 << 40), until)
+    seeds = map(int, chosen.seeds.split(",")) if chosen.seeds else range(chosen.first, chosen.behind or sys.maxsize)
+    return run_seeds(seeds, until)
 
 
 if __name__ == "__main__":

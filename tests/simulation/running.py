@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 
 from tests.simulation.story import Report, run_seed
 
@@ -18,7 +19,9 @@ def show_seed(seed: int, *, is_verbose: bool) -> int:
     assert plan is not None
     print(f"seed {seed}: {plan.peers_count} peers; faults: {', '.join(plan.faults) or 'none'}, every {plan.every_seconds:g} s")
     for file in plan.files:
-        print(f"  {file.path} {file.length} bytes, {file.cache_control}, validator {file.has_validator}, ranges {file.has_ranges},", end=" ")
+        print(
+            f"  {file.path} {file.length} bytes, {file.cache_control}, validator {file.has_validator}, ranges {file.has_ranges},", end=" "
+        )
         print(f"chunked {file.is_chunked}, versions at {', '.join(f'{at:.1f}' for at, _ in file.versions)}")
     for line in sorted([*report.events, *report.said], key=lambda line: float(line.split(" ")[0])):
         print("  " + line)
@@ -30,9 +33,9 @@ def show_seed(seed: int, *, is_verbose: bool) -> int:
     return 1 if report.wrong else 0
 
 
-def run_range(first: int, behind: int, until: float | None = None) -> int:
+def run_seeds(seeds: Iterable[int], until: float | None = None) -> int:
     wrong, virtual, began, count = [], 0.0, time.perf_counter(), 0
-    for seed in range(first, behind):
+    for seed in seeds:
         if until is not None and time.monotonic() > until:
             break
         report = run_seed(seed, folder=FOLDER)
@@ -43,7 +46,9 @@ def run_range(first: int, behind: int, until: float | None = None) -> int:
             print(f"seed {seed}", flush=True)
             print_wrong(report)
     seconds = time.perf_counter() - began
-    print(f"{count} seeds in {seconds:.1f} s, {virtual:.0f} virtual seconds ({virtual / max(seconds, 0.001):.0f}:1); wrong: {wrong or 'none'}")
+    print(
+        f"{count} seeds in {seconds:.1f} s, {virtual:.0f} virtual seconds ({virtual / max(seconds, 0.001):.0f}:1); wrong: {wrong or 'none'}"
+    )
     return 1 if wrong else 0
 
 

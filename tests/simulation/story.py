@@ -28,7 +28,8 @@ ANSWER_SECONDS = 40.0
 """Each GET succeeds within this time when all is healed: the slowest link takes 4 s for the largest file."""
 TRIES_MAX = 3
 AGAIN_SECONDS = 2.0
-QUIET_SECONDS = 120.0
+QUIET_SECONDS = 45.0
+"""Every wait of a node that nobody asks has ended after this time."""
 STEP_SECONDS = 0.25
 
 

@@ -1,0 +1,13 @@
+"""Seeds that found something, each with what it found. They run first, for ever."""
+
+FOUND = {
+    0: "An owner held a part of an old version for fresh and dealt it again and again: every client was cut off until its time was over.",
+    59: "A piece's owner asked a holder with the Via of whoever had asked first; where that was the holder itself, it saw a loop (508).",
+    99: "A piece's owner without room for a part said that the upstream had another version, and the swarm gave up.",
+    111: "A swarm that loaded a piece itself waited for bytes that only it would have brought, after the upstream had broken off.",
+    217: "Gone on with from a second supplier that failed too, a fill gave back the first one's connection only: a slot was lost for ever.",
+    255: "A client left before there was a head; the answer, which could not be kept, then waited a quarter of an hour for a reader.",
+    284: "An owner passed on a 206 that may not be stored and broke off; the fill went on with the same numbers of the whole: wrong bytes.",
+    289: "As 255, with a peer's connection.",
+    295: "As 111; a client waited with it.",
+}
