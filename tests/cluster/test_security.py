@@ -358,3 +358,22 @@ def test_no_holder_of_the_token_can_have_a_node_keep_one_file_as_another(stage: 
         ask_rpc("/_rpc/pieces", encode(asked.to_wire()))
         assert not origin.asked("/evil")
         assert [node.ask("/good").body == good for node in cluster.peers] == [True, True]
+
+
+@pytest.mark.parametrize("follows", [False, True], ids=["as it is", "followed"])
+def test_redirects_of_the_upstream_are_followed_only_where_the_operator_says_so(stage: Stage, follows: bool) -> None:
+    """And even then without the client's credentials."""
+    origin, elsewhere = stage.origin(), stage.origin()
+    origin.on("/moved", whole(b"", [("Location", f"{elsewhere.url}/there")], status=302))
+    elsewhere.on("/there", whole(b"from elsewhere"))
+    with Cluster(stage.folder / "redirects", origin.url, peers=1, follow_redirects=follows or None) as cluster:
+        fields = [("Authorization", "Basic c2VjcmV0"), ("Cookie", "secret=1")]
+        answer = cluster.peers[0].ask("/moved", fields=fields)
+        if not follows:
+            assert (answer.status, answer["Location"]) == (302, f"{elsewhere.url}/there")
+            assert elsewhere.asked() == []
+            return
+        assert (answer.status, answer.body) == (200, b"from elsewhere")
+        (asked,) = elsewhere.asked("/there")
+        assert not {"authorization", "cookie"} & set(asked.fields)
+        assert origin.asked("/moved")[0].fields["cookie"] == "secret=1"
