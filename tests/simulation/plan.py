@@ -10,7 +10,8 @@ from tests.simulation.files import File
 from tests.simulation.origin import ADDRESS, PORT, Trouble
 
 FAULTS = (
-    "partition", "blink", "cut", "kill", "power", "freeze", "leave", "manager_away", "origin_away", "origin_flaky", "slow", "liar", "cancel",
+    "partition", "blink", "cut", "kill", "power", "freeze", "leave", "manager_away", "origin_away", "origin_flaky", "slow", "liar",
+    "cancel",
 )  # fmt: skip
 GRACE_SECONDS = 40.0
 STREAMED_BYTES_MAX = 1 * MIB

@@ -1,4 +1,4 @@
-"""One seed, from start to end: a cluster comes up, clients ask while things go wrong, all is healed, everything must work, nothing is left."""
+"""One seed, from start to end: a cluster comes up, clients ask while things go wrong, all is healed, all must work, nothing is left."""
 
 from __future__ import annotations
 
