@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 FLIGHTS_PER_SOURCE, FLIGHTS_UNPROVEN, SLOW = 4, 2, 0.5
 """Unproven: of one that has brought nothing yet, or brings less than SLOW times what is usual: with four, half of the uplinks slow gave
-1.35 in place of 1.26 (slowest over ideal). Six of each give 1.16 in place of 1.10 where slow uplinks are known."""
+1.36 in place of 1.25 (slowest over ideal). Six of each give 1.18 in place of 1.11 where slow uplinks are known."""
 LOOK_AHEAD, FLIGHTS_MAX = 512, 512
-"""Pieces. With 64 ahead all wait for the slowest owner: 1.73 in place of 1.26 with slow uplinks, 1.58 in place of 1.10 with 32 peers. And
+"""Pieces. With 64 ahead all wait for the slowest owner: 1.85 in place of 1.25 with slow uplinks, 1.59 in place of 1.13 with 32 peers. And
 as many flights as pieces are loading in the whole swarm, since each piece comes at its share of the upstream's rate."""
 ATTEMPTS_MAX = 12
 STALL_SECONDS_MIN, STALL_FACTOR, LOST_STALLS = 2.0, 4.0, 4.0

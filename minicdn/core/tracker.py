@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 SLOTS_MIN, SLOTS_UNMEASURED, SLOTS_MAX = 2, 8, 64
 FLOW_RATE = 384 * 1024
-"""Bytes per second that a flow is to get, at least. With half as much slow uplinks send too many copies (slowest over ideal 1.60 in place
-of 1.26), with twice as much receivers of a healthy swarm are referred (1.17 in place of 1.10 with 32 peers). It must not follow the size
+"""Bytes per second that a flow is to get, at least. With half as much slow uplinks send too many copies (slowest over ideal 1.63 in place
+of 1.25), with twice as much receivers of a healthy swarm are referred (1.17 in place of 1.13 with 32 peers). It must not follow the size
 of pieces: then large ones leave two slots, and refusals are most of the talk."""
 OPEN_MAX = 512
 HOLDERS_MAX = 32
