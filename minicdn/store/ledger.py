@@ -52,12 +52,13 @@ class Hashed:
 
 
 class Unverified:
-    """Bytes of one piece that are in the storage, but not readable."""
+    """Bytes of one piece that are in the storage, but not readable. began: up to where it was readable then."""
 
-    __slots__ = ("hashed", "spans")
+    __slots__ = ("began", "hashed", "spans")
 
     def __init__(self, hashed: Hashed) -> None:
         self.hashed = hashed
+        self.began = hashed.until
         self.spans = SpanSet()
 
 

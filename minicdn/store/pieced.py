@@ -104,7 +104,10 @@ class Pieced:
         pending = ledger.unverified.pop(index, None)
         if pending is None:
             return ledger.digest_of(index) == digest
-        if all(pending.spans.covers(*gap) for gap in self.have.gaps(start, end)):
+        gaps = list(self.have.gaps(start, end))
+        if all(pending.spans.covers(*gap) for gap in gaps):
+            if end - start - sum(behind - first for first, behind in gaps) != pending.began - start:
+                pending.hashed = Hashed(start)  # others wrote meanwhile: what was hashed is not what lies there
             self._read_back(pending.hashed, end)
         if pending.hashed.until != end or pending.hashed.digest() != digest:
             return False
