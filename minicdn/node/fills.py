@@ -26,7 +26,7 @@ from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, Pee
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Ask, Fill, Outcome
 from minicdn.node.reading import close, skip
-from minicdn.node.receiving import Receiving, publish
+from minicdn.node.receiving import Receiving, is_about_another, publish
 from minicdn.node.suppliers import UNREAD_BYTES_MAX, Kind, Part, Supply, is_early_news
 from minicdn.node.swarms import Swarms
 from minicdn.node.told import Echoes, Told
@@ -34,6 +34,9 @@ from minicdn.node.wanted import range_value
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
+
+WIDE_PIECE_BYTES = 1024 * 1024
+"""A first piece above it comes as fast as it can: of so large a file, what is lost of the answer hardly counts."""
 
 
 class Dock:
@@ -148,7 +151,7 @@ class Dock:
             status = supply.head.status
             if is_failure(status) and self._serve_stale(fill, f"the upstream answered {status}", status):
                 return
-            if supply.kind is Kind.UNCHANGED and not self._is_about_another(fill, supply):
+            if supply.kind is Kind.UNCHANGED and not is_about_another(fill, supply):
                 self._confirm(fill, supply)
                 return
             if supply.kind is Kind.UNCHANGED:
@@ -200,11 +203,6 @@ class Dock:
             return False
         fill.outcome.set_result(Outcome(held, is_stale=True, source=held.body.medium, status=status, detail=reason))
         return True
-
-    def _is_about_another(self, fill: Fill, supply: Supply) -> bool:
-        """A 304 whose validator is not that of what we hold (RFC 9111 §4.3.4), where what we hold may not be served stale either."""
-        stored = fill.held.stored if fill.held is not None else None
-        return supply.source == "upstream" and stored is not None and not stored.may_serve_stale and not fits(stored, supply.head)
 
     def _confirm(self, fill: Fill, supply: Supply) -> None:
         held = fill.held
@@ -274,6 +272,8 @@ class Dock:
             return
         assert fill.entry is not None and self.swarms is not None
         body, (position, end) = fill.entry.body, fill.span
+        if end - position > WIDE_PIECE_BYTES:
+            supply.widen()
         # The rest of the answer is left unread: what is under way of it is lost, less than asking again would cost.
         try:
             async for chunk in supply.chunks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minicdn.core.freshness import Policy, apply_head
+from minicdn.core.freshness import Policy, apply_head, fits
 from minicdn.core.partial import may_combine
 from minicdn.core.vary import is_same_variant
 from minicdn.node.clock import Clock
@@ -87,3 +87,9 @@ def publish(fill: Fill, supply: Supply, entry: Entry, *, is_private: bool = Fals
 def _is_of(supply: Supply, entry: Entry) -> bool:
     """Whether the bytes that a supplier sends belong to this entry's body (RFC 9111 §3.4)."""
     return is_same_variant(entry.stored, supply.stored) and entry.body.length == supply.length and may_combine(entry.head, supply.head)
+
+
+def is_about_another(fill: Fill, supply: Supply) -> bool:
+    """A 304 whose validator is not that of what we hold (RFC 9111 §4.3.4), where what we hold may not be served stale either."""
+    stored = fill.held.stored if fill.held is not None else None
+    return supply.source == "upstream" and stored is not None and not stored.may_serve_stale and not fits(stored, supply.head)

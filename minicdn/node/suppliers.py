@@ -33,7 +33,7 @@ from minicdn.wire.upstream import UpstreamAnswer
 
 NOT_PASSED = frozenset((b"host", b"expect"))
 ORIGINS_CONDITIONS = frozenset((b"if-match", b"if-unmodified-since"))
-UNREAD_BYTES_MAX = 256 * 1024
+UNREAD_BYTES_MAX = 64 * 1024
 """Of an answer whose head may show that the body should rather come in pieces."""
 NOT_FILLED_WITH = frozenset((b"range", b"content-length"))
 

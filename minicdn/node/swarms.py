@@ -29,7 +29,8 @@ DEAL_SECONDS = 60.0
 """A deal that nobody asked for in so long is made anew."""
 ASKERS_MAX = 64
 VIA = frozenset((b"via",))
-STREAMED_BYTES_MAX = 32 * 1024 * 1024
+SLOW_SHARE = 0.8
+STREAMED_BYTES_MAX = 16 * 1024 * 1024
 """Up to here the file's owner takes all of it in one answer, and the pieces' owners have them from there: what is under way of an
 answer that is left unread would be a large part of it."""
 
@@ -87,7 +88,16 @@ class Swarms:
 
     def _is_worth_parting(self, supply: Supply, wanted: int) -> bool:
         """Whether the rest of an upstream's answer is to be left unread, and asked for by those who own its pieces."""
-        return wanted > self.streamed_bytes_max and (self._has_parts(supply.head) or supply.end is not None)
+        is_better = wanted > self.streamed_bytes_max or self._is_slow_for_all()
+        return is_better and (self._has_parts(supply.head) or supply.end is not None)
+
+    def _is_slow_for_all(self) -> bool:
+        """Whether what this node takes in one answer and passes on would be held up by this node: by a cap, or by a lesser uplink."""
+        limits, members = self._parts.limits, self._peer_list().members
+        if limits.up.rate or limits.upstream.rate:
+            return True
+        own = next((member.share for member in members if member.id == self._node_id), 0.0)
+        return own < SLOW_SHARE * max((member.share for member in members), default=0.0)
 
     def is_worth_completing(self, entry: Entry, gaps: list[tuple[int, int]]) -> bool:
         """Whether what is missing of a partial body should come in pieces."""

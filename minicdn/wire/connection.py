@@ -272,7 +272,7 @@ class ClientConnection(asyncio.Protocol):
         self._quiet_bytes = 0
         self._chunks.append(body)
         self._queued_bytes += len(body)
-        if self._queued_bytes > READ_AHEAD_BYTES and self.is_open:
+        if self._queued_bytes > (self._unread_bytes_max or READ_AHEAD_BYTES) and self.is_open:
             self._transport.pause_reading()
         if self._queued_bytes >= self._batch_bytes:
             self._wake()

@@ -189,11 +189,11 @@ class RenewAnswer:
 
     status: str
     is_listed: bool = True
-    is_shunned: bool = False
     reason: str = ""
     peers: PeerList | None = None
     settings: SharedSettings | None = None
     missed: Missed | None = None
+    is_shunned: bool = False
 
     def to_wire(self) -> dict[str, Any]:
         return _answer_to_wire(self)

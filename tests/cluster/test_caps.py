@@ -153,7 +153,7 @@ def test_a_swarm_keeps_the_caps_as_well(stage: Stage) -> None:
             assert seconds < SECONDS * 1.5
     passed_seconds = time.monotonic() - begun
     received = sum(peer.stats()["upstream_received_bytes"] for peer in cluster.peers)
-    assert size <= received <= size * 1.05, "once, but for what an owner had begun to stream before it dealt"
+    assert size <= received <= size * 1.08, "once, but for what an owner had begun to stream before it dealt"
     assert received <= 3 * (RATE * passed_seconds + BURST) * 1.05
     for peer in cluster.peers:
         assert peer.stats()["peer_sent_bytes"] <= 4 * (RATE * passed_seconds + BURST) * 1.05

@@ -222,7 +222,7 @@ def test_slow_clients_cost_bounded_memory_and_slow_nobody(stage: Stage, peers: i
     finally:
         for one in slow:
             one.close()
-    assert nginx.bytes_sent("/big.bin") == size
+    assert size <= nginx.bytes_sent("/big.bin") <= 1.02 * size
 
 
 def test_a_slow_client_gets_all_of_it_in_the_end(stage: Stage) -> None:
