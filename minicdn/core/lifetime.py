@@ -6,6 +6,7 @@ A guess is made for statuses whose meaning lasts (RFC 9110 §15.1), or where `pu
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -58,9 +59,9 @@ def freshness_lifetime(
     """The lifetime of a response; `ruling` names the field that `directives` came from (cachecontrol.of_response)."""
     name = ruling.decode("ascii")
     if directives.s_maxage is not None:
-        return Lifetime(directives.s_maxage, f"{name}: s-maxage", True)
+        return Lifetime(directives.s_maxage, sys.intern(f"{name}: s-maxage"), True)
     if directives.max_age is not None:
-        return Lifetime(directives.max_age, f"{name}: max-age", True)
+        return Lifetime(directives.max_age, sys.intern(f"{name}: max-age"), True)
     # A targeted field stands instead of Cache-Control and Expires both (RFC 9213 §2.2).
     expires = headers.every(fields, b"expires") if ruling == b"cache-control" else []
     if expires:

@@ -49,6 +49,9 @@ class SpanSet:
         if ends and start == ends[-1]:
             ends[-1] = end
             return
+        if not starts:
+            self._starts, self._ends = [start], [end]  # no larger than that: most sets stay so
+            return
         first = bisect_right(ends, start - 1)
         last = bisect_right(starts, end)
         if first < last:

@@ -13,6 +13,8 @@ TAGS_MAX = 256
 """Tags of one response that are kept, and groups that one answer can invalidate. RFC 9875 §2 asks for 32 at least."""
 TAG_CHARACTERS_MAX = 1024
 """Longer tags are not kept."""
+NONE: frozenset[str] = frozenset()
+"""One for all: an empty set is larger than many a body."""
 
 
 def parse_tags(fields: Fields) -> frozenset[str]:
@@ -30,7 +32,7 @@ def parse_tags(fields: Fields) -> frozenset[str]:
                 continue
         found.update((tag.decode("latin-1"), None) for tag in tags)
     found.update((group, None) for group in _groups(fields, b"cache-groups"))
-    return frozenset([tag for tag in found if len(tag) <= TAG_CHARACTERS_MAX][:TAGS_MAX])
+    return NONE if not found else frozenset([tag for tag in found if len(tag) <= TAG_CHARACTERS_MAX][:TAGS_MAX])
 
 
 def invalidated_groups(fields: Fields) -> frozenset[str]:

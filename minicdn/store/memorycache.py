@@ -7,9 +7,8 @@ Counted are bodies, heads and book-keeping, as measured (entry.py); 10,000 objec
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from cachetools import LRUCache
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 
 from minicdn.store.body import Body
 from minicdn.store.entry import ENTRY_OVERHEAD_BYTES, Entry
@@ -73,29 +72,56 @@ class MemoryCache:
         cache = self.hot if entry.is_hot and cost <= self.hot.maxsize else self.main
         if cost > cache.maxsize:
             return False
-        cache[entry] = cost
+        cache.add(entry, cost)
         return True
 
     def touch(self, entry: Entry) -> None:
-        (self.hot if entry in self.hot else self.main).get(entry)
+        (self.hot if entry in self.hot else self.main).touch(entry)
 
     def discard(self, entry: Entry) -> None:
         """Idempotent."""
-        self.main.pop(entry, None)
-        self.hot.pop(entry, None)
+        self.main.discard(entry)
+        self.hot.discard(entry)
 
 
-class EntryCache(LRUCache):  # type: ignore[type-arg]
-    """cachetools' LRU cache from entry to its cost, which is its size; it tells whom it evicts."""
+class EntryCache:
+    """Entries and what each costs, up to `maxsize` bytes; the least recently used leave first, and on_evicted is told."""
 
     def __init__(self, maxsize: int, on_evicted: Callable[[Entry], None]) -> None:
-        super().__init__(maxsize, getsizeof=lambda cost: cost)
+        self.maxsize = maxsize
+        self.currsize = 0
+        self._costs: OrderedDict[Entry, int] = OrderedDict()
         self._on_evicted = on_evicted
 
-    def popitem(self):  # type: ignore[no-untyped-def]
-        entry, cost = super().popitem()
-        self._on_evicted(entry)
-        return entry, cost
+    def __contains__(self, entry: object) -> bool:
+        return entry in self._costs
+
+    def __len__(self) -> int:
+        return len(self._costs)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._costs)
+
+    def __getitem__(self, entry: Entry) -> int:
+        return self._costs[entry]
+
+    def add(self, entry: Entry, cost: int) -> None:
+        """As the most recently used. cost: no more than maxsize."""
+        while self.currsize + cost > self.maxsize:
+            leaving, its_cost = self._costs.popitem(last=False)
+            self.currsize -= its_cost
+            self._on_evicted(leaving)
+        self._costs[entry] = cost
+        self.currsize += cost
+
+    def touch(self, entry: Entry) -> None:
+        """It was used; nothing where it is not here."""
+        if entry in self._costs:
+            self._costs.move_to_end(entry)
+
+    def discard(self, entry: Entry) -> None:
+        """Idempotent."""
+        self.currsize -= self._costs.pop(entry, 0)
 
 
 def _filling_cost(length: int) -> int:

@@ -11,6 +11,7 @@ Whatever leaves the shelf stays readable for those who read it; its file is dele
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from minicdn.core.conditional import strong_validator
@@ -21,6 +22,7 @@ from minicdn.store.body import Body
 from minicdn.store.diskcache import DiskCache
 from minicdn.store.entry import DISK_ENTRY_BYTES, Entry
 from minicdn.store.memorycache import MemoryCache
+from minicdn.store.sharing import SharedLines
 
 VARIANTS_MAX = 64
 DISK_ENTRIES_MIN, DISK_INDEX_PART = 1000, 4
@@ -32,6 +34,7 @@ class Shelf:
     def __init__(self, *, memory_bytes: int, disk_bytes: int, small_bytes: int, cache_dir: Path | None, counters: Counters) -> None:
         self._counters = counters
         self._entries: dict[str, list[Entry]] = {}
+        self._lines = SharedLines()
         self._memory = MemoryCache(memory_bytes=memory_bytes, small_bytes=small_bytes, on_evicted=self._evicted)
         self._disk = DiskCache(
             folder=cache_dir,
@@ -89,8 +92,11 @@ class Shelf:
 
     def begin(self, entry: Entry) -> None:
         """From now on others find the entry and read along. An earlier one of the same variant stays until this one is whole."""
-        variants = self._entries.setdefault(entry.key, [])
-        variants.append(entry)
+        variants = self._entries.get(entry.key)
+        if variants is None:
+            variants = self._entries[entry.key] = [entry]
+        else:
+            variants.append(entry)
         self._disk.begin(entry)
         if len(variants) > VARIANTS_MAX:
             oldest = next((other for other in variants if other is not entry and not other.body.is_filling), None)
@@ -112,7 +118,7 @@ class Shelf:
         """A body that is whole: keep its entry, in the place of the same variant's earlier one. One that was withdrawn meanwhile (a
         purge), or that can't be kept, is dropped."""
         if entry.stored is not None and entry in self.find(entry.key):
-            entry.head = entry.stored.head  # two heads that say the same would cost twice
+            self._settle_head(entry, entry.stored)
             if self._memory.keep(entry) or self._disk.keep(entry):
                 self._replace_others(entry)
                 return
@@ -155,11 +161,18 @@ class Shelf:
 
     def restate(self, entry: Entry, stored: Stored) -> Entry:
         """The same body under a fresher head (a 304, a purge). Returns the entry, changed in place."""
-        entry.stored, entry.head = stored, stored.head
+        self._settle_head(entry, stored)
         self._disk.record(entry)
         if entry in self._memory and not self._memory.admit(entry):
             self._evicted(entry)
         return entry
+
+    def _settle_head(self, entry: Entry, stored: Stored) -> None:
+        """One head, not two that say the same; in memory one that has what it can in common with others."""
+        if entry.body.medium == "memory":
+            head, entry.lines_bytes = self._lines.share(stored.head)
+            stored = replace(stored, head=head)
+        entry.stored, entry.head = stored, stored.head
 
     def remove(self, entry: Entry) -> None:
         """Take an entry off the shelf; who reads it now reads on, and who fills it writes on. Idempotent."""

@@ -431,7 +431,7 @@ async def test_a_fresher_head_changes_the_entry_in_place(opened, data):
     stored = make_stored((b"ETag", b'"2"'), (b"X", b"y" * 5000))
     before = entry.memory_cost_bytes
     assert shelf.restate(entry, stored) is entry
-    assert entry.stored is stored and entry.head is stored.head and shelf.find("/x") == [entry]
+    assert entry.stored == stored and entry.head is entry.stored.head and shelf.find("/x") == [entry]
     if data == b"small":
         assert shelf.statistics()["memory_main_bytes"] == entry.memory_cost_bytes > before + 5000
     await shelf.close()
