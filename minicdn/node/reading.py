@@ -24,6 +24,16 @@ async def close(supply: Supply) -> None:
     await supply.close()
 
 
+async def copy(body: Body, start: int, end: int, write: Callable[[int, bytes], None]) -> None:
+    """Raises BrokenBody."""
+    reader = body.open(start, end)
+    try:
+        while chunk := await reader.next():
+            write(reader.position - len(chunk), chunk)
+    finally:
+        reader.close()
+
+
 class FollowingReader:
     """A reader that tells the dock when it leaves, so that nobody fills for nobody."""
 
