@@ -38,6 +38,11 @@ class Plan:
     def is_calm(self) -> bool:
         return not self.faults
 
+    @property
+    def is_roomy(self) -> bool:
+        """All files fit into memory and disk at once."""
+        return self.settings.disk_bytes >= 64 * MIB and self.settings.memory_bytes >= 4 * MIB
+
 
 def plan_of(seed: int) -> Plan:
     rng = random.Random(f"plan {seed}")
