@@ -6,6 +6,7 @@ successor reads. A machine that loses power keeps what was synced; of the rest e
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -35,9 +36,21 @@ class SimDisk:
         self._paths: dict[int, str] = {}
         self._touched: dict[str, int] = {}
         self._restored: list[tuple[str, Any]] = []
+        self._full: dict[str, None] = {}
 
     def folder_for(self, name: str) -> Path:
         return self._root / f"{name}-{next(self._numbers)}"
+
+    def fill_up(self, folder: Path | None) -> None:
+        """There is no room in it any more: nothing can be written, and nothing made."""
+        self._full[f"{folder}/"] = None
+
+    def make_room(self, folder: Path | None) -> None:
+        self._full.pop(f"{folder}/", None)
+
+    def _look_for_room(self, path: str | None) -> None:
+        if path is not None and any(path.startswith(folder) for folder in self._full):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def survive(self, settings: Settings, *, loses_power: bool) -> Settings:
         """The settings of the next process there, with the folder that it will find."""
@@ -81,7 +94,7 @@ class SimDisk:
     # Watching
 
     def install(self) -> None:
-        for name in ("open", "close", "fsync", "replace", "utime", "unlink"):
+        for name in ("open", "close", "fsync", "replace", "utime", "unlink", "pwrite", "write"):
             real = getattr(os, name)
             self._restored.append((name, real))
             setattr(os, name, getattr(self, f"_{name}_with")(real))
@@ -100,12 +113,24 @@ class SimDisk:
 
     def _open_with(self, real: Callable[..., int]) -> Callable[..., int]:
         def call(path: Any, *arguments: Any, **named: Any) -> int:
+            if self._full and self._is_ours(path) and arguments and arguments[0] & os.O_CREAT:
+                self._look_for_room(str(path))
             fd = real(path, *arguments, **named)
             if self._is_ours(path):
                 self._paths[fd] = str(path)
             return fd
 
         return call
+
+    def _pwrite_with(self, real: Callable[..., int]) -> Callable[..., int]:
+        def call(fd: int, *arguments: Any) -> int:
+            if self._full:
+                self._look_for_room(self._paths.get(fd))
+            return real(fd, *arguments)
+
+        return call
+
+    _write_with = _pwrite_with
 
     def _close_with(self, real: Callable[[int], None]) -> Callable[[int], None]:
         def call(fd: int) -> None:

@@ -137,6 +137,17 @@ class Chaos:
         await asyncio.sleep(seconds)
         await self.origin.come_up()
 
+    async def _full(self) -> None:
+        node = self._up(self.world.nodes)
+        if node is not None:
+            await self._move(node, self._fill_disk(node))
+
+    async def _fill_disk(self, node: SimNode) -> None:
+        self._note(f"the disk of {node.name} is full")
+        self.world.disk.fill_up(node.settings.cache_dir)
+        await asyncio.sleep(self.rng.uniform(1, 20))
+        self.world.disk.make_room(node.settings.cache_dir)
+
     async def _slow(self) -> None:
         link = self.world.network.link(*self._pair())
         rate, link.bytes_per_second = link.bytes_per_second, self.rng.choice((20e3, 200e3))

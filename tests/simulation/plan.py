@@ -13,6 +13,8 @@ FAULTS = (
     "partition", "blink", "cut", "kill", "power", "freeze", "leave", "manager_away", "origin_away", "origin_flaky", "slow", "liar",
     "cancel",
 )  # fmt: skip
+LATER_SEED = 2000
+"""What was thought of later happens from this seed on, and with dice of its own: the others stay what they are."""
 GRACE_SECONDS = 40.0
 STREAMED_BYTES_MAX = 1 * MIB
 
@@ -48,6 +50,8 @@ def plan_of(seed: int) -> Plan:
     rng = random.Random(f"plan {seed}")
     peers_count = rng.randint(3, 6)
     faults = () if rng.random() < 0.2 else tuple(kind for kind in FAULTS if rng.random() < rng.choice((0.2, 0.5)))
+    if faults and seed >= LATER_SEED and random.Random(f"full {seed}").random() < 0.25:
+        faults = (*faults, "full")
     small_bytes = 64 * KIB
     settings = Settings(
         upstream=f"http://{ADDRESS}:{PORT}",
