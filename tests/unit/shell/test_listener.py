@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from minicdn.announce import start_lines
 from minicdn.errors import OperatorError, PortTaken, UsageError
 from minicdn.listener import NEXT_PORTS_MAX, open_listener, raise_file_limit
 from minicdn.settings import Settings
+from minicdn.wire.tls import file_fingerprint
 
 
 def test_a_taken_port_is_said_at_once() -> None:
@@ -96,3 +99,24 @@ def test_a_start_says_what_a_person_needs() -> None:
     peer = Settings(role="peer", manager="http://10.0.0.5:11000", host="10.0.0.6", port=11001)
     assert start_lines(peer)[0].endswith("peer at http://10.0.0.6:11001")
     assert any("http://10.0.0.5:11000" in line for line in start_lines(peer))
+
+
+TOKEN, LOUD = "correct-horse-battery", "WITHOUT A TOKEN"
+
+
+def test_a_start_without_a_token_says_what_is_open() -> None:
+    for role in (Settings(role="manager", upstream="http://up.example"), Settings(role="peer", manager="http://10.0.0.5:11000")):
+        (line,) = [line for line in start_lines(role) if LOUD in line]
+        assert "purge" in line and "--token-file" in line
+        assert not any(LOUD in line for line in start_lines(replace(role, token=TOKEN)))
+
+
+def test_the_line_for_colleagues_has_all_but_the_token(tmp_path: Path) -> None:
+    make = pytest.importorskip("minicdn.certificates").make
+    make(tmp_path, "node", ["10.0.0.5"])
+    cert, key = str(tmp_path / "node.pem"), str(tmp_path / "node-key.pem")
+    manager = Settings(role="manager", upstream="http://up.example", host="10.0.0.5", token=TOKEN, tls_cert=cert, tls_key=key)
+    lines = start_lines(manager)
+    words = f"--fingerprint {file_fingerprint(cert)} --tls-cert CERT --tls-key KEY --token-file FILE"
+    assert f"  minicdn peer --manager https://10.0.0.5:11000 {words}" in lines
+    assert TOKEN not in "\n".join(lines)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import msgpack
 import pytest
 
+from minicdn.core.digests import digest_value
 from minicdn.errors import BrokenBody
 from minicdn.store import growing, summing
 from minicdn.store.entry import Entry
@@ -468,3 +470,18 @@ async def test_what_has_left_is_not_hashed(tmp_path: Path, soon):
     assert entry.body.sha256 is None
     await closed(shelf)
     assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+@on_loop
+async def test_a_file_that_is_not_what_its_upstream_says_it_is_is_dropped(tmp_path: Path, soon, is_right):
+    shelf, _ = await reopened(tmp_path)
+    wrong: list[Entry] = []
+    shelf.on_wrong_file(wrong.append)
+    entry = put(shelf, "/x", DATA)
+    named = sha256(DATA if is_right else DATA + b"x").digest()
+    entry.head = replace(entry.head, fields=(*entry.head.fields, (b"repr-digest", digest_value({"sha-256": named}))))
+    await until(lambda: entry.body.sha256 is not None)
+    assert (wrong, shelf.find("/x")) == (([], [entry]) if is_right else ([entry], []))
+    assert shelf._counters.get("wrong_files_count") == (not is_right)
+    await closed(shelf)
