@@ -27,9 +27,10 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(path), **(extra or {})}
 
 
-def command_line(role: str, **options: Any) -> list[str]:
-    """`minicdn ROLE --option value …`; option names with underscores; None leaves the option out, True gives it bare."""
-    words = [sys.executable, "-m", "minicdn", role]
+def command_line(role: str, *, module: str = "minicdn", **options: Any) -> list[str]:
+    """`minicdn ROLE --option value …`; option names with underscores; None leaves the option out, True gives it bare. module: what runs
+    instead, with minicdn in it."""
+    words = [sys.executable, "-m", module, role]
     for name, value in options.items():
         if value is None:
             continue
