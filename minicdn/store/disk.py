@@ -93,6 +93,13 @@ class DiskStorage:
             pass  # it can't be opened: the waiting way says why
         return None
 
+    def read_now(self, offset: int, size: int) -> bytes:
+        """The same for what was written just now, on every file system; empty where it can't be read."""
+        try:
+            return read_at(self._open(), size, offset)
+        except OSError:
+            return b""
+
     def cached_file(self, offset: int, size: int) -> int | None:
         """The descriptor of the file, where [offset, offset + size) can be sent from it without waiting for the disk, as far as its first
         and its last byte tell; to be used at once. None: read."""

@@ -103,7 +103,7 @@ class Pieced:
         start, end = ledger.layout.span(index)
         pending = ledger.unverified.pop(index, None)
         if pending is None:
-            return ledger.digest_of(index) == digest
+            return self._found_digest(index) == digest
         gaps = list(self.have.gaps(start, end))
         if all(pending.spans.covers(*gap) for gap in gaps):
             if end - start - sum(behind - first for first, behind in gaps) != pending.began - start:
@@ -117,10 +117,22 @@ class Pieced:
             self._waiters.wake(start, end)
         return True
 
+    def _found_digest(self, index: int) -> bytes | None:
+        """Of a piece that came whole from others meanwhile, with holes perhaps: then nobody has hashed it yet."""
+        ledger = self._ledger
+        assert ledger is not None
+        start, end = ledger.layout.span(index)
+        if ledger.digest_of(index) is None and self.have.covers(start, end):
+            hashed = ledger.hashed(index)
+            self._read_back(hashed, end)
+            if hashed.until == end:
+                ledger.know(index, hashed.digest())
+        return ledger.digest_of(index)
+
     def _read_back(self, hashed: Hashed, end: int) -> None:
         """What lies behind a hole that was filled since: rare, and just written, so it need not wait for the disk."""
         while hashed.until < end:
-            data = self._storage.read(hashed.until, min(READ_BACK_BYTES, end - hashed.until))
+            data = self._disk.read_now(hashed.until, min(READ_BACK_BYTES, end - hashed.until))
             if not data:
                 return
             hashed.take(hashed.until, data)
