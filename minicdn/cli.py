@@ -156,7 +156,9 @@ def explain(url: str, as_json: bool, token_file: str | None, fingerprint: str | 
 @cli.command()
 @click.option("--out", metavar="DIR", default=".", help="The folder to write to. [default the current one]")
 @click.option("--name", metavar="NAME", default="node", help="Of the files: NAME.pem and NAME-key.pem. [default node]")
-@click.option("--host", "hosts", metavar="HOST", multiple=True, help="The node's name or address; may be given again. [default this machine's]")
+@click.option(
+    "--host", "hosts", metavar="HOST", multiple=True, help="The node's name or address; may be given again. [default this machine's]"
+)
 def cert(out: str, name: str, hosts: tuple[str, ...]) -> int:
     """Make a private authority, once for a folder, and a certificate by it for a node's --tls-cert and --tls-key."""
     try:
@@ -258,7 +260,7 @@ def _serve(
 
     tls = _tls_context(settings)
     stream = sys.stderr if settings.log == "-" else sys.stdout
-    console = Console(stream if place is None else open(os.devnull, "w"))
+    console = Console(stream if place is None else open(os.devnull, "w"))  # noqa: SIM115  (open as long as the process lives)
 
     def announce() -> None:
         if place is not None:
@@ -269,8 +271,8 @@ def _serve(
     say = logging.getLogger("minicdn").info
     role = Manager(settings, say=say) if settings.role == "manager" else Peer(settings, say=say)
     return serve(
-        role, build_app(role, listens_since=listens_since), protocol_class(), listeners, closing=closing, console=console, announce=announce,
-        leaves_a_list=settings.role == "peer", drain_seconds=settings.drain_seconds, tls=tls,
+        role, build_app(role, listens_since=listens_since), protocol_class(), listeners,
+        closing=closing, console=console, announce=announce, leaves_a_list=settings.role == "peer", drain_seconds=settings.drain_seconds, tls=tls,
     )  # fmt: skip
 
 

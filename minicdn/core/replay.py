@@ -1,8 +1,8 @@
 """Each message counts once: what a receiver remembers of its senders (the anti-replay window of RFC 4303 §3.4.3).
 
-Messages of one sender may overtake each other on several connections, but not by more than WINDOW_BITS numbers. A sender that has been silent
-for so long that its messages are too old anyway is forgotten. What can't be remembered is refused: what an unknown sender said before this
-receiver was there, or before it forgot somebody for want of room.
+Messages of one sender may overtake each other on several connections, but not by more than WINDOW_BITS numbers. A sender that has been
+silent for so long that its messages are too old anyway is forgotten. What can't be remembered is refused: what an unknown sender said
+before this receiver was there, or before it forgot somebody for want of room.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class _Sender:
 
 
 class Replays:
-    """All instants are wall seconds: `at` the sender's, `now` the receiver's. started_at: when the receiver began. keeps_seconds: by so much
-    `at` and `now` may differ, which is the caller's to check."""
+    """All instants are wall seconds: `at` the sender's, `now` the receiver's. started_at: when the receiver began. keeps_seconds: by so
+    much `at` and `now` may differ, which is the caller's to check."""
 
     def __init__(self, started_at: float, keeps_seconds: float, senders_max: int = SENDERS_MAX) -> None:
         self._floor_at = started_at

@@ -1,4 +1,5 @@
-"""A peer that turned bad: minicdn itself, except that bytes of pieces leave it changed. LYING=owner: those that it owns too, else only others'.
+"""A peer that turned bad: minicdn itself, except that bytes of pieces leave it changed. LYING=owner: those that it owns too, else only
+others'.
 
 The digests that it sends are the right ones: it lies about bytes, as a broken disk would, or somebody who hopes that nobody looks.
 """

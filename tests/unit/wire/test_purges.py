@@ -79,7 +79,8 @@ def told(answer: Any) -> PurgeAnswer:
 
 def test_a_node_is_told_and_answers() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
-        assert str(request.url) == "http://peer:1/" and request.extensions["target"] == b"/_rpc/purge" and request.headers["content-type"] == "application/msgpack"
+        assert str(request.url) == "http://peer:1/" and request.extensions["target"] == b"/_rpc/purge"
+        assert request.headers["content-type"] == "application/msgpack"
         assert PurgeCall.from_wire(decode(request.content)) == CALL
         return reply(200, encode(PurgeAnswer(3, mark=MARK).to_wire()))
 
