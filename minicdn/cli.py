@@ -272,7 +272,8 @@ def _serve(
     role = Manager(settings, say=say) if settings.role == "manager" else Peer(settings, say=say)
     return serve(
         role, build_app(role, listens_since=listens_since), protocol_class(), listeners,
-        closing=closing, console=console, announce=announce, leaves_a_list=settings.role == "peer", drain_seconds=settings.drain_seconds, tls=tls,
+        closing=closing, console=console, announce=announce,
+        leaves_a_list=settings.role == "peer", drain_seconds=settings.drain_seconds, tls=tls,
     )  # fmt: skip
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from minicdn.core.headers import first
 from minicdn.core.message import Head, Request
-from minicdn.node.found import Found
 from minicdn.node.delivery import deliver
+from minicdn.node.found import Found
 from minicdn.store.body import Body
 from minicdn.store.disk import DiskStorage
 from minicdn.store.entry import Entry
