@@ -26,6 +26,8 @@ from minicdn.testing.simloop import SimLoop
 T = TypeVar("T")
 WALL_AT = 1_700_000_000.0
 MANAGER = "10.0.0.1"
+BURIALS_MAX = 3
+"""What ends may begin something else once more."""
 
 
 class Mistakes(logging.Handler):
@@ -138,11 +140,12 @@ class World:
         for node in self.nodes:
             for process in node.dead:
                 process.is_dead = False
-        tasks = asyncio.all_tasks(self.loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            self.loop.run_until_complete(asyncio.wait(tasks, timeout=60))
+        for _ in range(BURIALS_MAX):
+            tasks = asyncio.all_tasks(self.loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                self.loop.run_until_complete(asyncio.wait(tasks, timeout=60))
         for task in asyncio.all_tasks(self.loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         self.loop.close()

@@ -18,7 +18,8 @@ GIVEN_UP_SECONDS = 0.25
 """An answer that was given up may still be coming for a moment."""
 LEFT_BYTES = 768 * 1024
 """Of an answer that is left unread, under way: what the two kernels hold."""
-HONEST = frozenset((200, 206, 404, 416, 429, 502, 503, 504, 508))
+HONEST = frozenset((200, 206, 404, 416, 429, 502, 503, 504))
+"""No 508: the origin leads back to nobody."""
 
 
 def bytes_of_one_version(answer: Answer, file: File) -> str | None:
