@@ -391,7 +391,7 @@ class Dock:
         self._counters.add("broken_bodies_count")
         self._stopped_filling(fill, entry.body)
         if fill.span is not None:
-            entry.body.ended(*fill.span)
+            (self.swarms.part_ended if self.swarms is not None else Body.ended)(entry.body, *fill.span)
             if not entry.body.have.total_bytes and not entry.body.is_filling:
                 self._shelf.remove(entry)
             return

@@ -147,6 +147,7 @@ class Node:
             counters=self.counters,
             rng=self._rng,
             may_use_upstream=self.take_lease,
+            release=self.release_lease,
             limits=self.limits,
             via=lambda fields: add_via(fields, f"minicdn-{self.id}"),
             on_lie=self._lied_to,

@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from cachetools import LRUCache
 
 from minicdn.core.conditional import strong_validator
+from minicdn.core.decide import is_failure
 from minicdn.core.headers import without
 from minicdn.core.message import Request
 from minicdn.core.pieces import Pieces
@@ -26,6 +27,8 @@ from minicdn.node.wanted import range_value
 from minicdn.store.entry import Entry
 
 LOADS_MAX = 2
+NOT_NOW = (408, 425, 429)
+"""Refusals that say nothing of the file (RFC 9110, 8470, 6585), as those of 500 and more."""
 SEEDS_MAX = 1024
 LOOK_SECONDS = 0.1
 VIA = frozenset((b"via",))
@@ -63,7 +66,10 @@ class Seed:
         self.pieces = pieces
         self.tracker = Tracker()
         self.arriving: set[int] = set()
-        """Pieces that come from their owner or the upstream just now: good enough to be passed on."""
+        """Pieces that this node itself gets from the upstream, or a hint, just now: good enough to be passed on."""
+        self.relayed: set[int] = set()
+        """Pieces that come from their owner. They are passed on as well, but not to who asks this node in the owner's place: nodes that
+        do not agree on who that is would wait for each other in a ring."""
         self._load = load
         self._find = find
         self._loading: dict[int, asyncio.Future[Entry]] = {}
@@ -80,6 +86,10 @@ class Seed:
 
     def has(self, entry: Entry, index: int) -> bool:
         return entry.body.have.covers(*self.pieces.span(index))
+
+    def is_coming(self, index: int, *, is_owners: bool) -> bool:
+        """Whether it can be passed on while it arrives. is_owners: to one who asks this node as its owner."""
+        return index in self.arriving or (not is_owners and index in self.relayed)
 
     def have_mask(self) -> int:
         """One bit for each piece that is here whole."""
@@ -124,6 +134,10 @@ class Seed:
         await (asyncio.wait((task,)) if task is not None else asyncio.sleep(LOOK_SECONDS))
 
     def stop(self) -> None:
+        """Who waits learns so."""
+        self._queue = []
+        for future in self._loading.values():
+            _tell(future, UpstreamError("the node is closing"))
         for task in self._tasks:
             task.cancel()
 
@@ -145,12 +159,14 @@ class Seed:
 
     async def _run(self, index: int, hint: str | None) -> None:
         future = self._loading[index]
-        fill = self._load(self.request, Part(range_value(*self.pieces.span(index), self.file.length), self.file.validator), hint)
         try:
+            fill = self._load(self.request, Part(range_value(*self.pieces.span(index), self.file.length), self.file.validator), hint)
             outcome = await fill.wait_outcome()
             entry = outcome.entry
             if entry is None:
                 raise outcome.error or UpstreamError("nothing came")
+            if is_failure(entry.head.status) or entry.head.status in NOT_NOW:
+                raise UpstreamError(f"the upstream answered {entry.head.status}")
             if entry.body.length != self.file.length or strong_validator(entry.head) != self.file.validator or fill.span is None:
                 assert fill.task is not None
                 fill.task.cancel()
@@ -163,12 +179,17 @@ class Seed:
             assert fill.task is not None
             await asyncio.wait((fill.task,))
         except MinicdnError as error:
-            future.set_exception(error if isinstance(error, Changed | NoRoom | UpstreamError) else UpstreamError(str(error)))
+            _tell(future, error if isinstance(error, Changed | NoRoom | UpstreamError) else UpstreamError(str(error)))
         finally:
-            if not future.done():
-                future.cancel()
+            # Not by cancelling it: that would look like the cancellation of each who waits.
+            _tell(future, UpstreamError("the load of a piece was given up"))
             self.arriving.discard(index)
             del self._loading[index], self._running[index]
+
+
+def _tell(future: asyncio.Future[Entry], error: MinicdnError) -> None:
+    if not future.done():
+        future.set_exception(error)
 
 
 class Seeding:

@@ -12,54 +12,24 @@ on from there.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
-from minicdn.core.counters import Counters
 from minicdn.core.message import Request
 from minicdn.core.picker import Errand, Picker
 from minicdn.core.pieces import deal as deal_pieces
 from minicdn.errors import BrokenBody, DiskError, MinicdnError, PeerError, UpstreamError
-from minicdn.node.clock import Clock
+from minicdn.node.doubts import VAIN_SECONDS, Doubts
 from minicdn.node.fill import LITTLE_LEFT_BYTES
-from minicdn.node.limits import Limits
+from minicdn.node.reading import copy
 from minicdn.node.seeding import Changed, NoRoom, Seed
 from minicdn.node.suppliers import Deal, forwarded_fields, full_key
+from minicdn.node.swarmparts import SwarmParts
+from minicdn.node.vouching import Voucher
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
-from minicdn.store.shelf import Shelf
-from minicdn.wire.peers import PeerClient
 from minicdn.wire.pieces import PieceAnswer, PieceRequest, PieceStream
 
 TICK_SECONDS = 0.25
-UPSTREAM_FAILURES_MAX = 3
-"""Word of so many that the upstream can't be asked, and it is believed."""
-DIGEST_SECONDS = 10.0
-
-
-class SwarmParts:
-    """What all swarms of a node work with. may_use_upstream: leave to ask the upstream as the last resort (a lease)."""
-
-    def __init__(
-        self,
-        *,
-        shelf: Shelf,
-        client: PeerClient,
-        clock: Clock,
-        counters: Counters,
-        rng: random.Random,
-        may_use_upstream: Callable[[str], Awaitable[bool]],
-        limits: Limits,
-        via: Callable[[list[tuple[bytes, bytes]]], list[tuple[bytes, bytes]]] = lambda fields: fields,
-        on_lie: Callable[[str, str, int], None] = lambda url, key, index: None,
-        on_changed: Callable[[str], None] = lambda key: None,
-    ) -> None:
-        self.shelf, self.client, self.clock, self.counters, self.rng = shelf, client, clock, counters, rng
-        self.may_use_upstream = may_use_upstream
-        self.limits = limits
-        self.via = via
-        self.on_lie = on_lie
-        self.on_changed = on_changed
 
 
 class Swarm:
@@ -80,9 +50,11 @@ class Swarm:
         self._errands: dict[asyncio.Task[None], Errand] = {}
         self._task: asyncio.Task[None] | None = None
         self._again = asyncio.Event()
-        self._upstream_failures_count = 0
         self._error: MinicdnError | None = None
-        self._digests: dict[int, bytes] = {}
+        self._doubts = Doubts()
+        self._has_lease = False
+        self._moved_at = 0.0
+        self._voucher = Voucher(parts.client, parts.clock, me, self._owner_of, self._digest_question)
         self.given_by: dict[str, int] = {}
         """How many pieces each peer has sent."""
 
@@ -103,11 +75,14 @@ class Swarm:
                 self._expected.append(gap)
                 wanted = self._pieces.touching(*gap)
                 for index in wanted:
+                    self._doubts.forget(index)
                     if self.seed.has(self.entry, index):
                         self.picker.have(index)
+                    else:
+                        self.picker.lose(index, now)
                 self.picker.want(wanted, now)
         if not self.is_working and self._expected:
-            self._error = None
+            self._error, self._moved_at = None, now
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"swarm {self._request.key}")
         self._again.set()
 
@@ -150,6 +125,9 @@ class Swarm:
             self._again.clear()
             if now >= tick_at:
                 tick_at = now + TICK_SECONDS
+                if now - self._moved_at > VAIN_SECONDS and not picker.flights_count:
+                    self._error = PeerError("nobody is left who has the rest, or may fetch it")
+                    return
                 errands = picker.tick(now, rng)
             else:
                 errands = picker.errands(now, rng)
@@ -184,17 +162,22 @@ class Swarm:
         errands, self._errands = list(self._errands), {}
         for task in errands:
             task.cancel()
+        if self._has_lease:
+            self._has_lease = False
+            self._parts.release(self._request.key)
         body = self._body
         if isinstance(self._error, Changed):
             self._parts.shelf.remove(self.entry)
             self._parts.on_changed(self._request.key)  # the owner may hold it for fresh, and would deal it again
-        if body.is_partial and body.have.covers(0, body.length or 0):
-            body.finish()
-            self._parts.shelf.completed(self.entry)
         expected, self._expected = self._expected, []
-        self._forget_wants()
-        for span in expected:
-            body.ended(*span)
+        try:
+            if body.is_partial and body.have.covers(0, body.length or 0):
+                body.finish()
+                self._parts.shelf.completed(self.entry)
+            self._forget_wants()
+        finally:
+            for span in expected:
+                body.ended(*span)
 
     def _forget_wants(self) -> None:
         """The next who wants something begins with a picker that knows what this one learned of the others."""
@@ -225,6 +208,7 @@ class Swarm:
         if errand.url is None and not await self._parts.may_use_upstream(self._request.key):
             self._failed(errand)
             return
+        self._has_lease = self._has_lease or errand.url is None
         hint = self.deal.hint if errand.url is not None and self.deal.hint != self._me else None
         try:
             async with asyncio.TaskGroup() as group:
@@ -232,22 +216,37 @@ class Swarm:
                     group.create_task(self._load_one(index, errand.url, hint))
         except* NoRoom:
             self._failed(errand)
-        except* (UpstreamError, BrokenBody) as errors:
-            self._upstream_failed(str(errors.exceptions[0]), errand)
+        except* (UpstreamError, BrokenBody):
+            self._upstream_failed(errand)
         except* Changed as errors:
             self._error = Changed(str(errors.exceptions[0]))
 
     async def _load_one(self, index: int, url: str | None, hint: str | None) -> None:
-        await self.seed.load_whole(index, hint)
+        entry = await self.seed.load_whole(index, hint)
         start, end = self._pieces.span(index)
-        self.picker.received(index, url, end - start, self._parts.clock.monotonic())
+        if entry is not self.entry:
+            await copy(entry.body, start, end, self._write)
+        self._moved_at = self._parts.clock.monotonic()
+        self.picker.received(index, url, end - start, self._moved_at)
         self._again.set()
 
-    def _upstream_failed(self, reason: str, errand: Errand) -> None:
-        self._upstream_failures_count += 1
-        if self._upstream_failures_count >= UPSTREAM_FAILURES_MAX:
-            self._error = UpstreamError(reason)
+    def _upstream_failed(self, errand: Errand) -> None:
+        for index in errand.indices:
+            if self._doubts.upstream_failed(index, errand.url) and not self.picker.is_held(index):
+                self._give_up(index)
         self._failed(errand)
+
+    def _give_up(self, index: int) -> None:
+        """Nobody can get this piece. Who comes to it is cut off; the others may still arrive."""
+        self.picker.unwant([index])
+        start, end = self._pieces.span(index)
+        for span in [span for span in self._expected if span[0] < end and start < span[1]]:
+            self._expected.remove(span)
+            for rest in ((span[0], start), (end, span[1])):
+                if rest[0] < rest[1]:
+                    self._body.expect(*rest)
+                    self._expected.append(rest)
+            self._body.ended(*span)
 
     async def _ask(self, url: str, errand: Errand) -> None:
         parts = self._parts
@@ -282,16 +281,17 @@ class Swarm:
         now, picker = self._parts.clock.monotonic(), self.picker
         match answer.kind:
             case "changed":
-                raise Changed(f"{url} says that the file is another one by now")
+                said = f"{url} says that the file is another one by now"
+                raise Changed(said) if self._doubts.is_changed(url) else PeerError(said)
             case "failed":
-                self._upstream_failed(answer.detail, errand)
+                self._upstream_failed(errand)
                 return
             case "refused":
                 raise PeerError(f"{url} refused: {answer.detail}")
         picker.knows(url, answer.have_mask)
         for referral in answer.referrals:
             if referral.digest is not None and errand.is_owners:
-                self._digests[referral.index] = referral.digest
+                self._voucher.heard(referral.index, referral.digest)
             retry_seconds = 0.0 if referral.is_absent else max(answer.retry_after_seconds, 0.05)
             picker.refused(referral.index, url, referral.holders, retry_seconds, now, self._parts.rng)
             self._parts.counters.add("referrals_count")
@@ -299,7 +299,7 @@ class Swarm:
     async def _take(self, url: str, errand: Errand, stream: PieceStream) -> None:
         picker, parts = self.picker, self._parts
         is_believed = errand.is_owners and not picker.sources.get(url).lies_count
-        arriving = self.seed.arriving if is_believed else set()
+        arriving = self.seed.relayed if is_believed else set()
         write = self._write if is_believed else self._body.write_unverified
         given = set(stream.answer.given)
         try:
@@ -309,25 +309,32 @@ class Swarm:
                     arriving.discard(index)
                     await self._landed(url, index, data, is_owners=errand.is_owners)
                     continue
+                parts.counters.add("peer_received_bytes", len(data))
+                for part in parts.limits.down_parts(data):
+                    await parts.limits.wait_down(len(part))
                 if picker.is_held(index):
                     if all(picker.is_held(one) for one in given):
                         return  # another source was quicker with all that is left
                     continue
                 arriving.add(index)
-                parts.counters.add("peer_received_bytes", len(data))
-                for part in parts.limits.down_parts(data):
-                    await parts.limits.wait_down(len(part))
+                self._doubts.gave(index, url)
                 is_last = position + len(data) == self._pieces.span(index)[1]
                 (self._body.write_unverified if is_last else write)(position, data)
-                picker.moved(index, url, parts.clock.monotonic())
+                self._moved_at = parts.clock.monotonic()
+                picker.moved(index, url, self._moved_at)
         except DiskError as error:
             parts.counters.add("disk_errors_count")
             raise BrokenBody(str(error)) from error
         finally:
             arriving.difference_update(given)
+            for index in given:
+                if not picker.is_held(index):
+                    self._body.forget_unverified(index)
 
     def _write(self, position: int, data: bytes) -> None:
-        self._body.write(position, data)
+        """Never over what is there: that is hashed, and may have been read."""
+        for start, end in list(self._body.have.gaps(position, position + len(data))):
+            self._body.write(start, data[start - position : end - position])
 
     async def _landed(self, url: str, index: int, digest: bytes, *, is_owners: bool) -> None:
         """The last byte of a piece from a peer is here, and what it says the digest is."""
@@ -335,50 +342,43 @@ class Swarm:
         if picker.is_held(index):
             body.forget_unverified(index)
             return
-        if is_owners:
-            is_right = body.accept(index, digest)
-            if not is_right:
-                body.reject(index)
-        else:
-            vouched = await self._vouched(url, index)
-            if vouched is None:
-                body.forget_unverified(index)
-                picker.distrust(index, url, self._parts.clock.monotonic())
-                self._again.set()
-                return
-            is_right = body.accept(index, vouched)
+        word = None if is_owners else await self._voucher.ask(url, index, picker)
+        if is_owners or word is not None:
+            is_right = body.accept(index, digest if word is None else word.digest)
         now = self._parts.clock.monotonic()
-        if is_right:
+        if not is_owners and word is None:
+            body.forget_unverified(index)
+            picker.distrust(index, url, now)
+        elif is_right:
             start, end = self._pieces.span(index)
+            self._doubts.settle(index)
             picker.received(index, url, end - start, now)
             self.given_by[url] = self.given_by.get(url, 0) + 1
+        elif word is not None and not word.is_owners:
+            self._voucher.forget(index)
+            picker.distrust(index, url, now)
         else:
-            self._parts.counters.add("wrong_pieces_count")
-            picker.lied(url, index, now)
-            self._parts.on_lie(url, self._request.key, index)
+            if is_owners:
+                body.reject(index)
+            self._wrong(url, index, now)
         self._again.set()
 
-    async def _vouched(self, url: str, index: int) -> bytes | None:
-        """The digest of a piece that somebody else than its owner sent, from its owner, or from one who has it from there."""
-        known = self._digests.get(index)
-        if known is not None:
-            return known
-        owner = self.deal.dealers[self._owners[index]].url if self._owners else None
-        sources = self.picker.sources
-        others = [one for one in sources.urls() if one not in (None, url, owner, self._me) and sources.get(one).have_mask >> index & 1]
-        for witness in [owner, *others[:2]]:
-            if witness is None or witness in (url, self._me):
-                continue
-            try:
-                async with asyncio.timeout(DIGEST_SECONDS):
-                    stream = await self._parts.client.ask_pieces(
-                        witness, self._question([index], is_owners=witness == owner, to=witness, is_digests=True)
-                    )
-            except (PeerError, TimeoutError):
-                self.picker.failed(witness, (), self._parts.clock.monotonic())
-                continue
-            await stream.close()
-            for _, digest in stream.answer.digests:
-                self._digests[index] = digest
-                return digest
-        return None
+    def _wrong(self, url: str, index: int, now: float) -> None:
+        """It is the sender's fault where all bytes are his. Else nobody knows whose: each begins anew, and alone."""
+        self._parts.counters.add("wrong_pieces_count")
+        if self._doubts.settle(index) <= {url}:
+            self.picker.lied(url, index, now)
+            self._parts.on_lie(url, self._request.key, index)
+            return
+        if self._body.have.reach(self._pieces.span(index)[0]) > self._pieces.span(index)[0]:
+            self._body.reject(index)
+        for task, errand in list(self._errands.items()):
+            if index in errand.indices and errand.url != url:
+                task.cancel()
+        self.picker.failed(url, [index], now)
+
+    def _owner_of(self, index: int) -> str | None:
+        return self.deal.dealers[self._owners[index]].url if self._owners else None
+
+    def _digest_question(self, index: int, witness: str, is_owners: bool) -> PieceRequest:
+        return self._question([index], is_owners=is_owners, to=witness, is_digests=True)

@@ -182,6 +182,13 @@ class Swarms:
         if swarm is not None:
             swarm.seed.arriving.difference_update(swarm.seed.pieces.within(*span))
 
+    def part_ended(self, body: Body, start: int, end: int) -> None:
+        """A fill's part of a body is over before its end. A swarm at work goes on with it, before readers are cut off."""
+        body.ended(start, end)
+        swarm = self._swarms.get(body)
+        if swarm is not None and swarm.is_working:
+            swarm.want([(start, end)])
+
     def reader_left(self, body: Body) -> None:
         swarm = self._swarms.get(body)
         if swarm is not None:

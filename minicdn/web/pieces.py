@@ -83,7 +83,7 @@ class PiecesDoor:
                 await self._send_only(send, await self._digests(seed, asked))
                 return
             plan = self._plan(seed, asked)
-            plan.given = [(index, entry or await seed.load(index, self._believed(asked))) for index, entry in plan.given]
+            await self._load(seed, asked, plan)
         except Changed as error:
             await self._send_only(send, PieceAnswer("changed", detail=str(error)))
         except ClientError as error:
@@ -95,6 +95,15 @@ class PiecesDoor:
         else:
             await self._send_pieces(scope, send, seed, asked, plan)
 
+    async def _load(self, seed: Seed, asked: PieceRequest, plan: _Plan) -> None:
+        """What is not on its way yet. Where that fails, nobody is sent to the asker for any of it."""
+        try:
+            plan.given = [(index, entry or await seed.load(index, self._believed(asked))) for index, entry in plan.given]
+        except BaseException:
+            for index, _ in plan.given:
+                seed.tracker.left(index, asked.asker)
+            raise
+
     def _believed(self, asked: PieceRequest) -> str | None:
         """The hint, where it names an owner of the file, who is believed about it: what comes from there is checked against nothing."""
         return asked.hint if asked.hint in {member.url for member in owners(asked.key, self._node.peers.members, BELIEVED_MAX)} else None
@@ -103,7 +112,7 @@ class PiecesDoor:
         """What is given now, and who is named for the rest. Nothing is awaited: slots are taken and counted at once."""
         plan, entry, now = _Plan(), seed.entry(), self._node.clock.monotonic()
         for index in asked.wanted:
-            is_here = entry is not None and (seed.has(entry, index) or index in seed.arriving)
+            is_here = entry is not None and (seed.has(entry, index) or seed.is_coming(index, is_owners=asked.is_owners))
             if not is_here and not asked.is_owners:
                 plan.referrals.append(Referral(index, is_absent=True))
                 continue
