@@ -33,6 +33,10 @@ class Link:
     bytes_per_second: float
     free_at: float = 0.0
 
+    def set_rate(self, bytes_per_second: float, now: float) -> None:
+        """What had to wait for the old rate no longer does."""
+        self.bytes_per_second, self.free_at = bytes_per_second, now
+
 
 @dataclass(slots=True)
 class _Listener:

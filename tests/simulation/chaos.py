@@ -52,7 +52,7 @@ class Chaos:
                 node.thaw()
         await self.origin.come_up()
         for link in self.world.network.links():
-            link.bytes_per_second = max(link.bytes_per_second, 1e6)
+            link.set_rate(max(link.bytes_per_second, 1e6), self.world.loop.time())
 
     def _note(self, text: str) -> None:
         self.events.append(f"{self.world.loop.time():.3f} {text}")
@@ -153,4 +153,4 @@ class Chaos:
         rate, link.bytes_per_second = link.bytes_per_second, self.rng.choice((20e3, 200e3))
         self._note(f"a link carries {link.bytes_per_second:g} B/s")
         await asyncio.sleep(self.rng.uniform(5, 30))
-        link.bytes_per_second = rate
+        link.set_rate(rate, self.world.loop.time())

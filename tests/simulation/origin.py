@@ -57,6 +57,8 @@ class Origin:
     rng: random.Random
     files: dict[str, File] = field(default_factory=dict)
     fetches: list[Fetch] = field(default_factory=list)
+    detours: list[str] = field(default_factory=list)
+    """What came through more than two nodes: an owner passes nothing on to a third."""
     trouble: Trouble = field(default_factory=Trouble)
 
     async def start(self) -> None:
@@ -88,6 +90,8 @@ class Origin:
         method, path, _ = lines[0].split(" ")
         fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
         file = self.files.get(path)
+        if fields.get("via", "").count("minicdn-") > 2:
+            self.detours.append(f"{path} via {fields['via']}")
         if self.rng.random() < self.trouble.slow_head:
             await asyncio.sleep(self.rng.uniform(0.1, self.trouble.stall_seconds))
         if file is None or self.rng.random() < self.trouble.refusal:

@@ -114,6 +114,8 @@ class Story:
         for task in (chaos, changing, *asking):
             task.cancel()
         await asyncio.gather(chaos, changing, *asking, return_exceptions=True)
+        for detour in self.origin.detours:
+            self._wrong(f"passed on twice: {detour}")
         # Where there is no room, each client's answer is its own.
         for file in self.plan.files if self.plan.is_calm and self.plan.is_roomy else ():
             twice = checks.twice_at_a_time(self.origin.fetches, file) if file.is_stored else None
