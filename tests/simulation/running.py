@@ -12,6 +12,9 @@ FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """In memory: disks are simulated too."""
 
 
+TOLD_EVERY = 100
+
+
 def show_seed(seed: int, *, is_verbose: bool) -> int:
     began = time.perf_counter()
     report = run_seed(seed, folder=FOLDER)
@@ -40,6 +43,8 @@ def run_seeds(seeds: Iterable[int], until: float | None = None) -> int:
             break
         report = run_seed(seed, folder=FOLDER)
         count += 1
+        if count % TOLD_EVERY == 0:
+            print(f"{count} seeds, up to {seed}", flush=True)
         virtual += report.virtual_seconds - 1000
         if report.wrong:
             wrong.append(seed)
