@@ -10,7 +10,7 @@ FOUND = {
     284: "An owner passed on a 206 that may not be stored and broke off; the fill went on with the same numbers of the whole: wrong bytes.",
     289: "As 255, with a peer's connection.",
     295: "As 111; a client waited with it.",
-    449: "A swarm took a piece for its own that its own load had put into the body which had taken its place on the shelf: readers were cut off.",
+    449: "A swarm took a piece for its own that its own load had put into the body that replaced it: readers were cut off.",
     1005: "Where the file system can't tell cached reads, bytes that others had filled in were not read back: honest peers were accused.",
     1082: "As 1005; the accused were off the list.",
 }
