@@ -292,9 +292,11 @@ class Swarm:
         for referral in answer.referrals:
             if referral.digest is not None and errand.is_owners:
                 self._voucher.heard(referral.index, referral.digest)
+            self._parts.counters.add("referrals_count")
+            if self._doubts.refused(url):
+                raise PeerError(f"{url} gives nothing")
             retry_seconds = 0.0 if referral.is_absent else max(answer.retry_after_seconds, 0.05)
             picker.refused(referral.index, url, referral.holders, retry_seconds, now, self._parts.rng)
-            self._parts.counters.add("referrals_count")
 
     async def _take(self, url: str, errand: Errand, stream: PieceStream) -> None:
         picker, parts = self.picker, self._parts
