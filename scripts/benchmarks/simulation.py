@@ -73,8 +73,8 @@ class SimPeer(End):
         self.to_load: list[int] = []
         self.loading: set[int] = set()
         self.trusted = 0
-        self.sending: set[Stream] = set()
-        self.taking: set[Stream] = set()
+        self.sending: dict[Stream, None] = {}
+        self.taking: dict[Stream, None] = {}
         self.is_gone = False
         self.joined_at = 0.0
         self.finished_at: float | None = None
@@ -291,8 +291,8 @@ class Simulation:
         if given:
             stream = Transfer(source, peer, given, errand.is_owners)
             stream.is_mute = source.host.is_mute
-            source.sending.add(stream)
-            peer.taking.add(stream)
+            source.sending[stream] = None
+            peer.taking[stream] = None
             source.open_count += 1
             self._next_piece(stream)
         self._dirty[peer] = None
@@ -346,11 +346,11 @@ class Simulation:
         stream.is_over = True
         self.streams.pop(stream, None)
         source, peer = stream.source, stream.target
-        peer.taking.discard(stream)
+        peer.taking.pop(stream, None)
         if peer.arriving.get(stream.index) is stream:
             del peer.arriving[stream.index]
         if source is not self.origin and stream in source.sending:
-            source.sending.discard(stream)
+            source.sending.pop(stream, None)
             source.open_count -= 1
 
     # An owner's loads
@@ -372,7 +372,7 @@ class Simulation:
             peer.loading.discard(index)
             return
         stream = Transfer(self.origin, peer, [index], True)
-        peer.taking.add(stream)
+        peer.taking[stream] = None
         self._next_piece(stream)
 
 

@@ -106,7 +106,7 @@ def test_aria2c_with_four_connections(nginx: Nginx, cluster: Cluster, tmp_path: 
     words = ["aria2c", "-x4", "-s4", "-k1M", "--no-conf", "--console-log-level=warn", f"--checksum=sha-256={digest}", "-d", tmp_path]
     run_well(*words, f"{cluster.url}/{name}")
     assert sha256_of(tmp_path / name) == digest
-    assert nginx.bytes_sent(f"/{name}") <= 1.02 * size
+    assert nginx.bytes_sent(f"/{name}") <= 1.05 * size
 
 
 def test_aria2c_from_all_peers_at_once(nginx: Nginx, cluster: Cluster, tmp_path: Path) -> None:
@@ -117,4 +117,4 @@ def test_aria2c_from_all_peers_at_once(nginx: Nginx, cluster: Cluster, tmp_path:
     words = ["aria2c", "-x4", "-s12", "-k1M", "--no-conf", f"--checksum=sha-256={digest}", "-d", tmp_path, "-o", "got"]
     run_well(*words, *urls)
     assert sha256_of(tmp_path / "got") == digest
-    assert nginx.bytes_sent("/swarm.bin") <= 1.02 * size
+    assert nginx.bytes_sent("/swarm.bin") <= 1.05 * size  # an owner leaves its first answer unread

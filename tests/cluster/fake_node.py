@@ -66,7 +66,7 @@ if __name__ == "__main__":
     console = Console(sys.stdout)
     listener = open_listener("127.0.0.1", 0)
     code = serve(
-        FakeRole(), app, protocol_class(), listener, closing=closing, console=console,
+        FakeRole(), app, protocol_class(), [listener], closing=closing, console=console,
         announce=lambda: console.say(f"ready at http://127.0.0.1:{listener.getsockname()[1]}"),
         leaves_a_list=True, drain_seconds=float(os.environ.get("FAKE_DRAIN", "60")),
     )  # fmt: skip

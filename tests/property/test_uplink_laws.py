@@ -1,4 +1,4 @@
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minicdn.core.uplink import UplinkMeter
@@ -10,6 +10,7 @@ RATES = st.floats(min_value=200_000, max_value=120_000_000)
 @settings(max_examples=40, deadline=None)
 @given(rate=RATES, flows_count=st.integers(1, 12), buffer_bytes=st.sampled_from([0, 64 * 1024, 256 * 1024, 300 * 1024]))
 def test_a_link_that_is_kept_busy_is_measured_within_15_percent(rate, flows_count, buffer_bytes):
+    assume(flows_count * 300_000 / rate <= 1.0)  # a window in which not every flow has sent several times tells less than that
     meter = UplinkMeter()
     link = Link(meter, rate, flows_count, buffer_bytes)
     # Buffers fill at once in the beginning; what is asked about is the time after that.

@@ -16,8 +16,8 @@ import pytest
 from tests.simulation.seeds import FOUND
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS_COUNT = 200
-GROUP = 50
+SEEDS_COUNT = 80
+GROUP = 40
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
