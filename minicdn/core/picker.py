@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from minicdn.core.flights import Errand, Flight, Flights
 from minicdn.core.pieces import Dealer, Pieces, backups
-from minicdn.core.sources import Source, Sources
+from minicdn.core.sources import STALLS_MAX, Source, Sources
 from minicdn.core.wants import FLYING, HELD, UNWANTED, WANTED, Wants
 from minicdn.core.window import Window
 
@@ -298,7 +298,7 @@ class Picker:
     def _late(self, index: int, latest: Flight, is_lost: bool, now: float, rng: random.Random, found: list[Errand]) -> None:
         """Nothing has come of a piece for too long."""
         source = self.sources.get(latest.url)
-        if source.moved_at < latest.began_at:
+        if source.moved_at < latest.began_at or source.stalls_count >= STALLS_MAX:
             source.silent(now)
             self._clear_flights(source, now)
         elif is_lost:

@@ -19,6 +19,8 @@ REST_SECONDS_MIN, REST_SECONDS_MAX = 1.0, 30.0
 ASIDE_SECONDS = 10.0
 SHUN_SECONDS = 600.0
 LIES_MAX = 2
+STALLS_MAX = 2
+"""Flights in a row that came to nothing half-way, without a piece between them: as good as silent."""
 SILENT_FAILURES = 4
 OUTLIER_DEVIATIONS, OUTLIER_MEANS = 3.0, 20.0
 SAMPLES_MIN = 16
@@ -38,6 +40,7 @@ class Source:
     flights_count: int = 0
     bytes_per_second: float = 0.0
     failures_count: int = 0
+    stalls_count: int = 0
     lies_count: int = 0
     moved_at: float = float("-inf")
     resting_until: float = 0.0
@@ -70,6 +73,7 @@ class Source:
     def stalled(self, now: float) -> None:
         """Nothing comes of a flight: others first, for a while."""
         self.aside_until = max(self.aside_until, now + ASIDE_SECONDS)
+        self.stalls_count += 1
 
     def lie(self, now: float) -> bool:
         self.lies_count += 1
@@ -116,7 +120,7 @@ class Sources:
     def took(self, url: str | None, size: int, seconds: float) -> None:
         """A piece of `size` bytes came from it within so many seconds (Welford's mean and deviation over all pieces)."""
         source = self.get(url)
-        source.failures_count = 0
+        source.failures_count = source.stalls_count = 0
         speed = size / max(seconds, 1e-6)
         source.bytes_per_second += (speed - source.bytes_per_second) * (SMOOTHING if source.bytes_per_second else 1.0)
         self.usual += (speed - self.usual) * (USUAL_SMOOTHING if self.usual else 1.0)

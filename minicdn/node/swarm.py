@@ -226,6 +226,9 @@ class Swarm:
         start, end = self._pieces.span(index)
         if entry is not self.entry:
             await copy(entry.body, start, end, self._write)
+        if self._doubts.settle(index) and not self._body.is_as_hashed(index):
+            self._body.reject(index)  # what a peer had sent of it was wrong; who has read that is cut off
+            raise BrokenBody("a piece of two makers does not fit")
         self._moved_at = self._parts.clock.monotonic()
         self.picker.received(index, url, end - start, self._moved_at)
         self._again.set()

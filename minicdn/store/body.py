@@ -123,6 +123,8 @@ class Body(Pieced):
         end = offset + len(data)
         if self.length is not None and end > self.length:
             raise BrokenBody("more bytes came than were announced")
+        if self._coming and self._ledger is not None:
+            self._agree(offset, data)
         self._storage.write(offset, data)
         self.have.add(offset, end)
         if self._ledger is not None:

@@ -102,7 +102,7 @@ class Pieced:
         assert ledger is not None
         start, end = ledger.layout.span(index)
         pending = ledger.unverified.pop(index, None)
-        if pending is None:
+        if pending is None or ledger.digest_of(index) is not None:
             return self._found_digest(index) == digest
         gaps = list(self.have.gaps(start, end))
         if all(pending.spans.covers(*gap) for gap in gaps):
@@ -128,6 +128,26 @@ class Pieced:
             if hashed.until == end:
                 ledger.know(index, hashed.digest())
         return ledger.digest_of(index)
+
+    def _agree(self, offset: int, data: bytes) -> None:
+        """What is there already is what comes now, or it was wrong: a piece of which two writers say different things begins anew, and who
+        has read what was there is cut off."""
+        end = offset + len(data)
+        gaps = [*self.have.gaps(offset, end), (end, end)]
+        for (_, start), (stop, _) in zip([(offset, offset), *gaps], gaps, strict=False):
+            if start < stop and self._disk.read_now(start, stop - start) != data[start - offset : stop - offset]:
+                assert self._ledger is not None
+                for index in self._ledger.layout.touching(start, stop):
+                    self.reject(index)
+                return
+
+    def is_as_hashed(self, index: int) -> bool:
+        """Whether what lies in the storage is what was hashed as it came: of two writers, the second may have brought other bytes."""
+        assert self._ledger is not None
+        start, end = self._ledger.layout.span(index)
+        hashed = Hashed(start)
+        self._read_back(hashed, end)
+        return hashed.until == end and hashed.digest() == self._ledger.digest_of(index)
 
     def _read_back(self, hashed: Hashed, end: int) -> None:
         """What lies behind a hole that was filled since: rare, and just written, so it need not wait for the disk."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from minicdn.core.pieces import Pieces
+from minicdn.errors import BrokenBody
 from minicdn.store.body import Body
 from minicdn.store.disk import DiskStorage
 
@@ -38,6 +40,22 @@ def test_the_same_with_right_bytes_is_right(body: Body) -> None:
     body.write_unverified(QUARTER, RIGHT[QUARTER:])
     assert body.accept(0, DIGEST)
     assert body.storage.read(0, SIZE) == RIGHT
+
+
+@pytest.mark.parametrize("first", [RIGHT, WRONG], ids=["right", "wrong"])
+def test_the_upstream_goes_over_what_an_owner_began(body: Body, first: bytes) -> None:
+    body.expect(0, SIZE)
+    body.write(0, first[:HALF])
+    reader = body.open(0, SIZE)
+    assert asyncio.run(reader.next()) == first[:HALF]
+    body.write(0, RIGHT[:QUARTER])
+    body.write(QUARTER, RIGHT[QUARTER:])
+    assert body.digest_of(0) == DIGEST and body.storage.read(0, SIZE) == RIGHT
+    if first is RIGHT:
+        assert asyncio.run(reader.next()) == RIGHT[HALF:]
+    else:
+        with pytest.raises(BrokenBody):
+            asyncio.run(reader.next())
 
 
 def test_a_holder_writes_first_and_the_owner_in_the_middle(body: Body) -> None:
