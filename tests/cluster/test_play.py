@@ -134,7 +134,7 @@ def test_a_browser_plays_and_seeks(stage: Stage, peers: int) -> None:
     logged = [json.loads(line)["data"] for line in cluster.manager.ask("/_log?limit=100").body.splitlines()]
     statuses = {line["status"] for line in logged if line["key"] == "/sound.wav"}
     assert 206 in statuses
-    assert statuses <= {206, 302, 304}
+    assert statuses <= {0, 206, 302, 304}  # 0: one that the browser gave up
 
 
 def said_to(nginx: Nginx) -> dict | None:
