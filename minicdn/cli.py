@@ -252,6 +252,8 @@ def _serve(
 ) -> int:
     """listeners: the first one's port is the node's own. place: among workers."""
     from minicdn.announce import start_lines
+    from minicdn.core.shedding import places_of
+    from minicdn.listener import file_limit
     from minicdn.roles.manager import Manager
     from minicdn.roles.peer import Peer
     from minicdn.server import serve
@@ -259,6 +261,8 @@ def _serve(
     from minicdn.web.protocol import protocol_class
 
     tls = _tls_context(settings)
+    others_count = settings.upstream_connections_max + settings.peer_connections_max
+    settings = replace(settings, connections_max=places_of(settings.connections_max, file_limit(), others_count))
     stream = sys.stderr if settings.log == "-" else sys.stdout
     console = Console(stream if place is None else open(os.devnull, "w"))  # noqa: SIM115  (open as long as the process lives)
 

@@ -76,6 +76,16 @@ def _explained(error: OSError, host: str, port: int) -> OperatorError:
     return OperatorError(f"can't listen on {host} port {port}: {error.strerror or error}")
 
 
+def file_limit() -> int | None:
+    """How many descriptors this process may have open; None: as many as it likes."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
 def raise_file_limit() -> None:
     """Each connection and each large file is a descriptor; shells give 256 to 1024 of them by default."""
     try:

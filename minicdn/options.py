@@ -176,6 +176,10 @@ OPTIONS = (
         "upstream-rate", "upstream_bytes_per_second", RATE, MANAGER, "Limits",
         "The upstream sends no more than this to all nodes together.",
     ),
+    Option(
+        "max-connections", "connections_max", COUNT, BOTH, "Limits",
+        "Clients' and peers' connections, at most; beyond, a 503 at once. 0: by the system's limit of open files.",
+    ),
     Option("upstream-connections", "upstream_connections_max", COUNT, BOTH, "Limits", "To the upstream, at most.", True),
     Option(
         "upload-slots", "upload_slots_count", COUNT, BOTH, "Limits",

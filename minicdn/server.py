@@ -27,6 +27,7 @@ from minicdn.closing import Closing, Stage, exit_within
 from minicdn.console import Console
 from minicdn.errors import COLD_EXIT_CODE
 from minicdn.loops import keep_tidy, loop_factory, settle_collector
+from minicdn.pressure import watch_memory
 
 LEAVE_SECONDS = 4.0
 """For the role to leave its list; it has a shorter deadline of its own. A manager that can't be told notices by our silence."""
@@ -100,6 +101,8 @@ class NodeServer(uvicorn.Server):
         serving = asyncio.ensure_future(self.serve(sockets=list(listeners[:1])))
         self._opening = asyncio.ensure_future(self._open_shared(listeners[1:]))
         self._tidying = asyncio.ensure_future(keep_tidy(lambda: self.server_state.total_requests))
+        shedding = getattr(self.config.app, "shedding", None)
+        self._watching = asyncio.ensure_future(watch_memory(shedding)) if shedding is not None else None
         if await self._is_over_before_cold(serving):
             await serving
             await _within(STOP_SECONDS, self._role.stop(), "stopping")

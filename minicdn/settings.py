@@ -89,6 +89,8 @@ class Settings:
     """From the upstream to all nodes together, in equal shares; a peer learns it from its manager."""
 
     # Bounds
+    connections_max: int = 0
+    """Connections that are served at a time; 0: as many as the limit of open files allows (core/shedding.py)."""
     upstream_connections_max: int = 64
     peer_connections_max: int = 256
     upload_slots_count: int = 0

@@ -100,6 +100,7 @@ def worker_settings(settings: Settings, place: Place) -> Settings:
         disk_bytes=settings.disk_bytes // count,
         up_bytes_per_second=_part(settings.up_bytes_per_second, count),
         down_bytes_per_second=_part(settings.down_bytes_per_second, count),
+        connections_max=_part(settings.connections_max, count),
         upstream_connections_max=max(1, settings.upstream_connections_max // count),
         peer_connections_max=max(1, settings.peer_connections_max // count),
         log_lines_buffered_max=max(1, settings.log_lines_buffered_max // count),

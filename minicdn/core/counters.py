@@ -23,6 +23,8 @@ COUNTERS: dict[str, str] = {
     "joins_count": "requests that joined a fill under way",
     "revalidations_count": "stored answers that the upstream confirmed (304)",
     "stale_count": "stale answers served because the upstream failed, or was allowed to wait",
+    "shed_requests_count": "requests that were answered 503 because this node had no place or no memory for more",
+    "shed_connections_count": "connections that were answered 503 unheard, as even the reserve was taken",
     "passes_count": "requests passed through unstored",
     "purges_count": "purges and invalidations carried out on this node, wherever they came from",
     "purged_entries_count": "stored answers that these made stale, or removed",

@@ -15,6 +15,7 @@ from minicdn.web.play import PREFIX, inside, showing
 from minicdn.web.protocol import target_of
 from minicdn.web.purge import PurgeDoor
 from minicdn.web.rpc import PeerDoor
+from minicdn.web.shedding import Shedding
 from minicdn.web.status import text_fields
 from minicdn.web.watching import Receive, Scope, Send
 
@@ -28,7 +29,8 @@ def build_app(role: Any, rng: random.Random | None = None, *, listens_since: flo
         return not is_busy and (choose is None or not role.node.peers.members)
 
     dice = rng or random.Random()
-    content, peers, control, purges = Content(role.node, serves_itself), PeerDoor(role.node), control_app(role), PurgeDoor(role)
+    shedding = Shedding(role.settings.connections_max, role.node.counters)
+    content, peers, control, purges = Content(role.node, shedding, serves_itself), PeerDoor(role.node), control_app(role), PurgeDoor(role)
     pieces, guard = PiecesDoor(role.node, dice), Guard(role, role.settings.token, listens_since)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +57,7 @@ def build_app(role: Any, rng: random.Random | None = None, *, listens_since: flo
                 return
         await content(scope, receive, send)
 
-    app.express = content.express  # type: ignore[attr-defined]
+    app.express, app.shedding = content.express, shedding  # type: ignore[attr-defined]
     return app
 
 

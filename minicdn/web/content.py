@@ -22,6 +22,7 @@ from minicdn.node.node import Node
 from minicdn.node.suppliers import full_key, passed_fields
 from minicdn.web.express import Express
 from minicdn.web.protocol import Connection, target_of
+from minicdn.web.shedding import Shedding
 from minicdn.web.status import retry_fields, status_of, text_fields
 from minicdn.web.watching import ClientGone, Receive, Scope, Send, watching
 
@@ -32,9 +33,10 @@ _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)?(?::[0
 class Content:
     """Serves content from a node, to one client at a time per call."""
 
-    def __init__(self, node: Node, is_open: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, node: Node, shedding: Shedding, is_open: Callable[[], bool] = lambda: True) -> None:
         """is_open: whether plain hits may take the express lane."""
         self._node = node
+        self._shedding = shedding
         self._name = f"minicdn-{node.id}"
         self.express = Express(node, self._name, is_open)
 
@@ -51,10 +53,12 @@ class Content:
             response.log()
 
     async def _answer(self, response: Response) -> None:
+        self._shedding.check(response.scope)
         request = response.request = parse_request(response.scope, self._node.ignored_query)
         if has_passed(request.fields, self._name):
             raise ClientError(508, "this request has been here before: the upstream leads back to this node")
         if request.method not in ("GET", "HEAD"):
+            self._shedding.check_memory()
             await self._pass(response, request)
             return
         found = self._node.cache.find_fresh(request)
@@ -62,6 +66,7 @@ class Content:
             self.express.offer(request, found)
             await self._send(response, request, found)
             return
+        self._shedding.check_memory()
         async with watching(response.receive):
             if found is None:
                 found = await self._node.cache.find(request, on_interim=response.inform)

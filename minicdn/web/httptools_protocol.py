@@ -15,10 +15,12 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from minicdn.core.headers import first
+from minicdn.core.shedding import Admission
 from minicdn.web.answering import Answering
 from minicdn.web.inflow import Inflow, Refusal
 from minicdn.web.pages import plain_socket
 from minicdn.web.protocol import Connection, decoded, path_of, response_head
+from minicdn.web.shedding import UNHEARD, Shedding
 
 HEAD_SECONDS = 30.0
 """A head that is not whole after this time is answered 408."""
@@ -26,6 +28,10 @@ EARLY_BYTES_MAX = 64 * 1024
 """Of requests that come while one is being answered; then the client has to wait, too."""
 UNWANTED_BYTES_MAX = 1024 * 1024
 """Of a body that is still coming when all is said; a longer one costs the connection."""
+OVER_SECONDS = 3.0
+"""Each wait for a client that came beyond the places for clients; and how long anybody's head may take where places are short."""
+IDLE_SECONDS = 1.0
+"""Who has not asked for so long gives his place up to who comes."""
 LOOKS_MAX = 4
 """A connection that has stood still for so many keep-alive times has nobody behind it."""
 
@@ -45,6 +51,7 @@ class ContentProtocol(HttpToolsProtocol):
         self._unwanted_bytes = 0
         self._unsent_bytes = 0
         self._is_body_only = False
+        self._is_over = False
         self._looks_count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
@@ -55,7 +62,28 @@ class ContentProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._plain_fd = plain_socket(transport)
         self._used_at = self.loop.time()
+        shedding: Shedding | None = getattr(self.app, "shedding", None)
+        if shedding is not None:
+            self._find_place(shedding)
         self._timer = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def _find_place(self, shedding: Shedding) -> None:
+        """Beyond the places one request is read, and answered where it is no client's."""
+        admission = shedding.admit(self.connections, len(self.connections), self._used_at)
+        if admission is Admission.FREE:
+            return
+        self._is_over = True
+        self.head_seconds, self.timeout_keep_alive = OVER_SECONDS, OVER_SECONDS  # type: ignore[assignment]
+        if admission is Admission.NONE:
+            self.transport.write(UNHEARD)
+            self.transport.close()
+
+    def is_idle(self, now: float) -> bool:
+        """Nothing is under way but a wait for this client."""
+        if self._head_timer is not None:
+            return now > self._head_timer.when() - self.head_seconds + OVER_SECONDS
+        is_quiet = self._inflow.is_between and not self._is_answering and now > self._used_at + IDLE_SECONDS
+        return is_quiet and not self.transport.get_write_buffer_size() and not self.transport.is_closing()
 
     def connection_lost(self, error: Exception | None) -> None:
         for timer in (self._timer, self._head_timer):
@@ -65,7 +93,7 @@ class ContentProtocol(HttpToolsProtocol):
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
-        if self._inflow.is_between and not self._early and self._serve_express(data):
+        if self._inflow.is_between and not self._early and not self._is_over and self._serve_express(data):
             return
         self._received_at = self.loop.time()
         if self._early:
@@ -190,10 +218,12 @@ class ContentProtocol(HttpToolsProtocol):
             default_headers=[],
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue and version == "1.1",
-            keep_alive=version == "1.1" and self.parser.should_keep_alive(),
+            keep_alive=version == "1.1" and self.parser.should_keep_alive() and not self._is_over,
             on_response=self.on_response_complete,
         )
         scope["minicdn.connection"] = Connection(self.transport, cycle)  # type: ignore[typeddict-unknown-key]
+        if self._is_over:
+            scope["minicdn.is_over"] = True  # type: ignore[typeddict-unknown-key]
         self._start_asgi_task(cycle, self.app)
 
     def _describe(self, scope: dict[str, Any], version: str) -> None:

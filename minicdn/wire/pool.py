@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from collections import deque
 
@@ -14,6 +15,8 @@ from minicdn.wire.tls import Contexts, WrongCertificate
 
 Site = tuple[str, str, int]
 """Scheme, host, port."""
+NONE_LEFT = (errno.EMFILE, errno.ENFILE)
+"""This node has no descriptor left: it says nothing of the other side."""
 _Idle = deque[tuple[ClientConnection, asyncio.TimerHandle]]
 
 
@@ -106,6 +109,8 @@ class Pool:
         except TimeoutError:
             raise httpx.ConnectTimeout(f"no connection within {connect_seconds:g} s") from None
         except (OSError, UnicodeError) as error:
+            if getattr(error, "errno", None) in NONE_LEFT:
+                raise httpx.PoolTimeout("no connection became free") from error
             raise httpx.ConnectError(_in_words(error)) from error
         if self._is_closed:
             connection.close()

@@ -145,7 +145,7 @@ class Side:
         self.node.on_log = self.lines.append
         self.app = build_app(self.role)
         self.express = self.app.express
-        self.served_count = 0
+        self.served_count = self.made_count = 0
         self._count_served()
         if not has_lane:
             del self.app.express
@@ -167,8 +167,12 @@ class Side:
         self.express.serve = counting
 
     def connect(self) -> Wire:
-        loop = asyncio.get_running_loop()
-        return Wire(ContentProtocol(config=self._config, server_state=self._state, app_state={}, _loop=loop))
+        return Wire(self.protocol())
+
+    def protocol(self) -> ContentProtocol:
+        self.made_count += 1
+        return ContentProtocol(config=self._config, server_state=self._state, app_state={}, _loop=asyncio.get_running_loop())
+
 
     async def send(self, *pieces: bytes, is_settled: bool = True) -> Wire:
         """On a connection of its own, piece by piece, each after what the one before it set off (or not)."""
