@@ -17,7 +17,7 @@ from minicdn.get.tally import Tally
 from minicdn.get.target import Target
 
 ROUNDS_MAX = 5
-"""So often everybody is asked without a byte coming, once some of the file is here; before that, once."""
+"""So often everybody is asked without getting further than before, once some of the file is here; before that, once."""
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.5, 8.0
 
 
@@ -31,6 +31,7 @@ class OneByOne:
         self._learn, self._note = learn, note
         self._place = 0
         self._failures_count = 0
+        self._most_bytes = 0
         self._reasons: dict[str, None] = {}
 
     async def open(self, fields: Sequence[tuple[bytes, bytes]]) -> Answer:
@@ -83,7 +84,8 @@ class OneByOne:
             target.write(position, chunk)
             position += len(chunk)
             self._tally.received(origin_of(answer.url), len(chunk))
-            self._failures_count = 0
+            if target.held.total_bytes > self._most_bytes:  # who begins anew each time gets on only beyond where it has been
+                self._most_bytes, self._failures_count = target.held.total_bytes, 0
         if facts.end is None:
             if target.length not in (None, position):
                 raise Changed(f"{origin_of(answer.url)} has a file of another length now")

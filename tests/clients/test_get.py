@@ -459,6 +459,14 @@ def test_one_that_never_gets_on_is_given_up(origin: Origin, tmp_path: Path) -> N
     assert left(tmp_path) == set()
 
 
+def test_one_that_begins_anew_and_breaks_off_each_time_is_given_up(origin: Origin, tmp_path: Path) -> None:
+    """Without a validator nothing can be gone on with: each try begins with the first byte, and gets no further."""
+    origin.on("/anew", broken_off(bytes_of("anew", 100_000), 50_000))
+    report = get(tmp_path, f"{origin.url}/anew", code=7)
+    assert "before the end" in report["error"]
+    assert len(origin.asked("/anew")) <= 6
+
+
 def test_a_digest_that_the_server_says(origin: Origin, tmp_path: Path) -> None:
     origin.on("/lie", whole(b"truth", [("Repr-Digest", "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:")]))
     assert "Repr-Digest" in get(tmp_path, f"{origin.url}/lie", code=8)["error"]
