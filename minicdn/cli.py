@@ -145,11 +145,11 @@ def peer(ctx: click.Context, config: str | None, **_flags: Any) -> int:
 @click.option("--fingerprint", metavar="SHA256", help="The certificate of the node in the URL, where no authority vouches for it.")
 def explain(url: str, as_json: bool, token_file: str | None, fingerprint: str | None) -> int:
     """Say what would be done with a URL now, and why: stored? fresh until when? decided by what? owned by whom?"""
-    from minicdn.config import token_of
+    from minicdn.config import pin_of, token_of
     from minicdn.explain import explain as explain_url
 
     token = token_of(token_file, os.environ)
-    Console(sys.stdout).say(explain_url(url, as_json=as_json, token=token, fingerprint=fingerprint))
+    Console(sys.stdout).say(explain_url(url, as_json=as_json, token=token, pin=pin_of(fingerprint)))
     return 0
 
 
@@ -176,13 +176,15 @@ def cert(out: str, name: str, hosts: tuple[str, ...]) -> int:
 @click.option("--sha256", metavar="HEX", help="What the file's digest must be. [default what the server says, if it does]")
 @click.option("--manager", metavar="URL", help="Take it from this manager's peers, from all at once where it is large.")
 @click.option("--peer", "peers", metavar="URL", multiple=True, help="Take it from this peer, too; may be given again.")
+@click.option("--fingerprint", metavar="SHA256", help="The manager's certificate, as its start printed it; without --manager, the node's.")
 @click.option("--timeout", metavar="TIME", help="For the whole download, such as 90s or 2h. [default none]")
 @click.option("--json", "as_json", is_flag=True, help="At the end a report as JSON on standard output (with -o -: standard error).")
-def get(what: str, **given: Any) -> int:
+def get(what: str, fingerprint: str | None, **given: Any) -> int:
     """Download a file: from all peers at once, resumed after an interruption, its digest checked. Any HTTP server will do, too."""
+    from minicdn.config import pin_of
     from minicdn.getting import get as get_file
 
-    return get_file(what, **given)
+    return get_file(what, pin=pin_of(fingerprint), **given)
 
 
 def _given_flags(ctx: click.Context) -> dict[str, str | None]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from minicdn.errors import UsageError
 from minicdn.options import BOTH, FOLDER, OPTIONS, SECRET, SWITCH, Option, options_of
 from minicdn.settings import Settings
-from minicdn.values import parse_token
+from minicdn.values import parse_fingerprint, parse_token
 
 DEFAULT_FILE = "minicdn.toml"
 CONFIG_ENV = "MINICDN_CONFIG"
@@ -81,6 +81,14 @@ def token_of(file: str | None, environ: Mapping[str, str]) -> str | None:
         return parse_token(token) if token else None
     except ValueError as error:
         raise UsageError(f"MINICDN_TOKEN: {error}") from None
+
+
+def pin_of(text: str | None) -> str | None:
+    """For a command that is no node: what --fingerprint says, in its one spelling."""
+    try:
+        return None if text is None else parse_fingerprint(text)
+    except ValueError as error:
+        raise UsageError(f"--fingerprint: {error}") from None
 
 
 def _read_token(name: str) -> str:

@@ -11,20 +11,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from minicdn.errors import OperatorError, UsageError
-from minicdn.values import parse_fingerprint
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
-def explain(url: str, *, as_json: bool, token: str | None = None, fingerprint: str | None = None) -> str:
-    """The text to print. fingerprint: of that node's certificate. OperatorError where the node can't be asked; UsageError where the URL is
-    none."""
+def explain(url: str, *, as_json: bool, token: str | None = None, pin: str | None = None) -> str:
+    """The text to print. pin: the fingerprint of that node's certificate. OperatorError where the node can't be asked; UsageError where
+    the URL is none."""
     from minicdn.wire.looking import NoAnswer, ask_explain
     from minicdn.wire.signing import Signer
 
     node_url, target = _split(url)
     signer = Signer(token, time.time) if token is not None else None
-    pin = _pin(fingerprint)
     try:
         found = {"asked": ask_explain(node_url, target, signer=signer, pin=pin), "owner": None}
     except NoAnswer as error:
@@ -40,13 +38,6 @@ def explain(url: str, *, as_json: bool, token: str | None = None, fingerprint: s
     if as_json:
         return json.dumps({**found, "trouble": trouble}, indent=2)
     return _in_words(node_url, found, trouble)
-
-
-def _pin(fingerprint: str | None) -> str | None:
-    try:
-        return None if fingerprint is None else parse_fingerprint(fingerprint)
-    except ValueError as error:
-        raise UsageError(f"--fingerprint: {error}") from None
 
 
 def _split(url: str) -> tuple[str, str]:

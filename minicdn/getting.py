@@ -17,11 +17,19 @@ from minicdn.values import parse_duration
 
 
 def get(
-    what: str, *, output: str | None, sha256: str | None, manager: str | None, peers: Sequence[str], as_json: bool, timeout: str | None
+    what: str,
+    *,
+    output: str | None,
+    sha256: str | None,
+    manager: str | None,
+    peers: Sequence[str],
+    as_json: bool,
+    timeout: str | None,
+    pin: str | None = None,
 ) -> int:
-    """The exit code. Raises UsageError."""
+    """The exit code. pin: the fingerprint of the certificate of the manager, or of the node that is asked. Raises UsageError."""
     console = Console(sys.stderr)
-    order = Order(parse_wish(what, manager, peers), output, _digest(sha256), _seconds(timeout))
+    order = Order(parse_wish(what, manager, peers, pin), output, _digest(sha256), _seconds(timeout))
     sayings = Sayings(console.progress if console.is_terminal else None, lambda text: console.say(f"minicdn: {to_line(text)}"))
     try:
         report = run(order, sayings, loop_factory())

@@ -57,8 +57,13 @@ class Answer:
 
 
 class Asker:
-    def __init__(self) -> None:
-        self._door = HttpDoor(connections_max=CONNECTIONS_MAX, connect_seconds=CONNECT_SECONDS, read_seconds=SILENCE_SECONDS)
+    """pins: fingerprints of certificates by the node's URL, where they are known; more may be added until that node is asked."""
+
+    def __init__(self, pins: dict[str, str] | None = None) -> None:
+        self.pins = pins if pins is not None else {}
+        self._door = HttpDoor(
+            connections_max=CONNECTIONS_MAX, connect_seconds=CONNECT_SECONDS, read_seconds=SILENCE_SECONDS, pin_of=self.pins.get
+        )
 
     async def ask(self, url: str, fields: Sequence[tuple[bytes, bytes]] = ()) -> Answer:
         """Raises SourceFailed; Changed where the range asked for is beyond the file; an OperatorError where the file is refused."""

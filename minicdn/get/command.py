@@ -63,7 +63,7 @@ class _Run:
         assert task is not None
         _take_signals(task.cancel)
         error: OperatorError | None = None
-        asker = Asker()
+        asker = Asker(self._order.wish.pins)
         try:
             self._target = _target_of(self._order)
             async with asyncio.timeout(self._order.timeout_seconds):

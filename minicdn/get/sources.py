@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,8 @@ async def _listed(wish: Wish, manager: str, asker: Asker) -> tuple[list[Dealer],
     if wish.url is not None:
         pages.append(asker.json(f"{manager}/_health"))
     shown, *health = await asyncio.gather(*pages)
+    for url, pin in take_pins(shown).items():
+        asker.pins.setdefault(url, pin)
     upstream = health[0].get("upstream") if health else None
     return take_peers(shown), without_base(wish, upstream) if isinstance(upstream, str) else wish
 
@@ -73,13 +76,28 @@ def take_peers(shown: dict[str, Any]) -> list[Dealer]:
     """The peers of a `/_peers` page, with their shares of large files; what is no peer is left out. Those who may not own pieces come
     with weight 0."""
     found = {}
-    for row in shown.get("peers") or []:
+    for url, row in _rows(shown):
         try:
-            url, weight = parse_node_url(row["url"]), float(row.get("share", row.get("weight", 1.0)))
-        except (ValueError, TypeError, LookupError, AttributeError):
+            weight = float(row.get("share", row.get("weight", 1.0)))
+        except (ValueError, TypeError):
             continue
         found[url] = Dealer(url, weight if 0 <= weight < 1e6 else 1.0)
     return list(found.values())
+
+
+def take_pins(shown: dict[str, Any]) -> dict[str, str]:
+    """The fingerprints of the peers' certificates on a `/_peers` page, by URL."""
+    return {url: row["fingerprint"] for url, row in _rows(shown) if isinstance(row.get("fingerprint"), str)}
+
+
+def _rows(shown: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for row in shown.get("peers") or []:
+        try:
+            url = parse_node_url(row["url"])
+        except (ValueError, TypeError, LookupError, AttributeError):
+            continue
+        if isinstance(row, dict):
+            yield url, row
 
 
 def _nearest(key: str, peers: list[Dealer]) -> tuple[Dealer, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
 from minicdn.core.nodeurl import parse_node_url
@@ -18,13 +18,24 @@ STDOUT = "-"
 @dataclass(frozen=True, slots=True)
 class Wish:
     """target: path and query as they are sent. key: their one spelling, by which owners are found. url: the file's own URL where one was
-    given. identity: what a part on disk must be of, to be gone on with."""
+    given. pin: of the manager's certificate, or of those who are asked in its place. identity: what a part on disk must be of, to be
+    gone on with."""
 
     target: str
     key: str
     url: str | None
     manager: str | None
     peers: tuple[str, ...]
+    pin: str | None = None
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """The fingerprints that are known before anybody is asked, by the node's URL."""
+        if self.pin is None:
+            return {}
+        url = split_absolute(self.url.encode("ascii")) if self.url is not None else None
+        asked = [self.manager] if self.manager else [*self.peers, *([_node(f"{url[0]}://{url[1]}")] if url else [])]
+        return dict.fromkeys(asked, self.pin)
 
     @property
     def identity(self) -> str:
@@ -42,7 +53,7 @@ class Wish:
         return decoded if decoded.isprintable() and not set(decoded) & set("/\\") and decoded not in (".", "..") else segment
 
 
-def parse_wish(what: str, manager: str | None, peers: Sequence[str]) -> Wish:
+def parse_wish(what: str, manager: str | None, peers: Sequence[str], pin: str | None = None) -> Wish:
     """UsageError where it can't be meant."""
     text = quote(what.partition("#")[0].encode("utf-8", "surrogateescape"), safe=_AS_TYPED)
     parts = split_absolute(text.encode("ascii"))
@@ -57,7 +68,7 @@ def parse_wish(what: str, manager: str | None, peers: Sequence[str]) -> Wish:
         raise UsageError(f"{what!r}: {error}") from None
     if parts is not None:
         _node(f"{parts[0]}://{parts[1]}")
-    return Wish(target, key, url, _node(manager) if manager else None, tuple(_node(peer) for peer in peers))
+    return Wish(target, key, url, _node(manager) if manager else None, tuple(_node(peer) for peer in peers), pin)
 
 
 def _node(url: str) -> str:
@@ -76,4 +87,4 @@ def without_base(wish: Wish, upstream: str) -> Wish:
     if not base or not wish.target.startswith(base + "/"):
         return wish
     target = wish.target[len(base) :]
-    return Wish(target, parse_target(target.encode("ascii")), wish.url, wish.manager, wish.peers)
+    return replace(wish, target=target, key=parse_target(target.encode("ascii")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from tests.kit.clients import CURL_PARTIAL_FILE, download, need, run_well
 from tests.kit.cluster import Cluster
 from tests.kit.files import MIB, big_file
 from tests.kit.origin import Origin, whole
-from tests.kit.program import Minicdn, members_of
+from tests.kit.program import Minicdn, environment, members_of
 from tests.kit.stage import Stage
 from tests.kit.waiting import always, eventually
 
@@ -276,6 +277,28 @@ def test_a_cluster_that_speaks_tls_only(stage: Stage, token_file: Path) -> None:
                 assert not plain.recv(100).startswith(b"HTTP/")
             except OSError:
                 pass
+
+
+def test_get_knows_a_cluster_by_the_managers_fingerprint(stage: Stage, token_file: Path) -> None:
+    nginx, certificates = stage.nginx(), Certificates(stage.folder / "certs")
+    digest = big_file(nginx.root / "big.bin", 12 * MIB)
+    with Cluster(stage.folder / "tls", nginx.url, peers=0, token_file=token_file, **certificates.options("manager")) as cluster:
+        for name in ("peer0", "peer1"):
+            cluster.start_peer(name, fingerprint=certificates.pin, **certificates.options(name))
+        cluster.wait_agreed()
+
+        def get(*words: str) -> tuple[int, dict[str, Any]]:
+            command = [sys.executable, "-m", "minicdn", "get", "--json", "--manager", cluster.url, "/big.bin", "-o", str(stage.folder)]
+            done = subprocess.run([*command, *words], capture_output=True, env=environment(), timeout=60)
+            return done.returncode, json.loads(done.stdout)
+
+        code, report = get()
+        assert (code, "is not to be trusted" in report["error"]) == (7, True)
+        code, report = get("--fingerprint", file_fingerprint(certificates.folder / "peer1.pem"))
+        assert (code, certificates.pin in report["error"]) == (7, True)
+        code, report = get("--fingerprint", certificates.pin)
+        assert (code, report["sha256"], report["bytes_upstream"]) == (0, digest, 0)
+        assert {source["url"] for source in report["sources"]} == {peer.url for peer in cluster.peers}
 
 
 def test_a_peer_believes_the_managers_fingerprint_alone(stage: Stage, token_file: Path) -> None:
