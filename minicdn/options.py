@@ -160,7 +160,10 @@ OPTIONS = (
         "So many nodes may ask the upstream for one file when its owners fail.", True,
     ),
     Option("lease-ttl", "lease_seconds", DURATION, MANAGER, "Membership", "Such a permission ends by itself after this long.", True),
-    Option("peer-aside", "peer_aside_seconds", DURATION, BOTH, "Membership", "An unreachable peer is left alone for this long."),
+    Option(
+        "peer-aside", "peer_aside_seconds", DURATION, BOTH, "Membership",
+        "A peer that can't be talked to is left alone for moments that grow, up to this.",
+    ),
     Option("connect-timeout", "connect_seconds", DURATION, BOTH, "Waits", "To connect to the upstream.", True),
     Option("upstream-timeout", "upstream_read_seconds", DURATION, BOTH, "Waits", "The longest silence of the upstream.", True),
     Option("peer-connect-timeout", "peer_connect_seconds", DURATION, BOTH, "Waits", "To connect to a peer.", True),

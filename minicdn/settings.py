@@ -76,7 +76,7 @@ class Settings:
     client_stall_seconds: float = 300.0
     """A client that takes no byte for this long is cut off."""
     peer_aside_seconds: float = 5.0
-    """A peer that could not be reached is not asked again for this long."""
+    """A peer that could not be talked to is left alone for moments that grow up to this; 0: never."""
     drain_seconds: float = 3600.0
     """A warm close waits this long for downloads at most."""
 

@@ -40,6 +40,7 @@ COUNTERS: dict[str, str] = {
     "peer_requests_count": "requests to other peers",
     "peer_received_bytes": "body bytes that came from other peers",
     "peer_sent_bytes": "body bytes sent to other peers",
+    "peers_spared_count": "requests that were not sent to a peer because it could not be talked to a moment before",
     "peer_errors_count": "requests that another peer could not be asked, or broke off",
     "referrals_count": "pieces for which another peer named holders, or asked to come back later",
     "wrong_pieces_count": "pieces from other peers whose bytes were not those that their owner had named",

@@ -1,27 +1,37 @@
-"""Whom a fill asks, in order: the owners of the key that can be talked to, nearest first, and then the upstream."""
+"""Whom a fill asks, in order: the owners of the key that can be talked to, nearest first, and then the upstream.
+
+Who is an owner, or asked by a peer, owes the answer, and asks the upstream at once. For anybody else the upstream is the last resort, when
+the owners have failed: then all who hold no lease of the key (core/leases.py) ask those who do, and only if these can't be talked to
+either the upstream all the same, since a client waits.
+"""
 
 from __future__ import annotations
 
-from cachetools import TTLCache
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from minicdn.core.message import Inform, Request
 from minicdn.core.roster import PeerList, owners
 from minicdn.errors import PeerError, UpstreamError
-from minicdn.node.clock import Clock
+from minicdn.node.circuits import Circuits
 from minicdn.node.fill import Ask
 from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier
 from minicdn.store.entry import Entry
 
 OWNERS_TRIED_MAX = 3
-ASIDE_MAX = 4096
+
+AskLease = Callable[[str], Awaitable[tuple[bool, tuple[str, ...]]]]
+"""Whether this node may ask the upstream for a key as a last resort, and who else may."""
 
 
 class Askers:
-    """aside_seconds: for so long a peer that could not be talked to is left out."""
+    """circuits: who can't be talked to at present, and is left out."""
 
-    def __init__(self, clock: Clock, *, node_id: str, aside_seconds: float) -> None:
+    def __init__(self, circuits: Circuits, *, node_id: str, ask_lease: AskLease, release_lease: Callable[[str], None]) -> None:
         self._node_id = node_id
-        self._aside: TTLCache[str, str] = TTLCache(ASIDE_MAX, aside_seconds, timer=clock.monotonic)
+        self._circuits = circuits
+        self._ask_lease = ask_lease
+        self._release_lease = release_lease
         self.upstream: UpstreamSupplier | None = None
         self.peers: PeerSupplier | None = None
         self.peer_list = PeerList()
@@ -32,17 +42,28 @@ class Askers:
 
     def owners(self, key: str) -> list[str]:
         """URLs of those to ask before the upstream, nearest first; empty where that is this node itself."""
-        urls = []
+        return [url for url in self._before_me(key)[0] if self._circuits.may_ask(url)]
+
+    def of_owners(self, key: str, on_interim: Inform | None = None, *, wants_fresh: bool = False) -> list[Ask]:
+        """These, and the upstream at last."""
+        urls, is_mine = self._before_me(key)
+        asks = [self._asking_peer(url, wants_fresh, on_interim) for url in urls if self._circuits.take(url)]
+        last = self._asking_upstream(on_interim)
+        return [*asks, last if is_mine else self._asking_with_leave(last, on_interim)]
+
+    def of_upstream(self, on_interim: Inform | None = None, *, hint: str | None = None) -> list[Ask]:
+        """The upstream, and before it the peer that has it already."""
+        first = [] if hint is None else [self._asking_peer(hint, False, on_interim)]
+        return [*first, self._asking_upstream(on_interim)]
+
+    def _before_me(self, key: str) -> tuple[list[str], bool]:
+        """Owners that come before this node; and whether it is one of them itself, or there are none."""
+        urls: list[str] = []
         for member in owners(key, self.peer_list.members, OWNERS_TRIED_MAX):
             if member.id == self._node_id:
-                break
-            if member.url not in self._aside:
-                urls.append(member.url)
-        return urls
-
-    def to_ask(self, urls: list[str], on_interim: Inform | None = None, *, wants_fresh: bool = False) -> list[Ask]:
-        """These peers, and the upstream at last."""
-        return [*(self._asking_peer(url, wants_fresh, on_interim) for url in urls), self._asking_upstream(on_interim)]
+                return urls, True
+            urls.append(member.url)
+        return urls, not urls
 
     def _asking_upstream(self, on_interim: Inform | None) -> Ask:
         async def ask(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
@@ -52,16 +73,45 @@ class Askers:
 
         return ask
 
+    def _asking_with_leave(self, ask_upstream: Ask, on_interim: Inform | None) -> Ask:
+        async def ask(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
+            is_granted, holders = await self._ask_lease(request.key)
+            for url in () if is_granted else holders:
+                if self._circuits.take(url):
+                    try:
+                        return await self._asking_peer(url, False, on_interim)(request, held, part, may_deal)
+                    except PeerError:
+                        continue
+            if not is_granted:
+                return await ask_upstream(request, held, part, may_deal)
+            try:
+                supply = await ask_upstream(request, held, part, may_deal)
+            except BaseException:
+                self._release_lease(request.key)
+                raise
+            return replace(supply, close=self._releasing(request.key, supply.close))
+
+        return ask
+
+    def _releasing(self, key: str, close: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def close_and_release() -> None:
+            self._release_lease(key)
+            await close()
+
+        return close_and_release
+
     def _asking_peer(self, url: str, wants_fresh: bool, on_interim: Inform | None) -> Ask:
         async def ask(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
             assert self.peers is not None
             asker = (self.me() or "") if may_deal else None
             try:
-                return await self.peers.ask(
+                supply = await self.peers.ask(
                     url, request, held, part, wants_fresh=wants_fresh, on_interim=on_interim, asker=asker
                 )
             except PeerError as error:
-                self._aside[url] = str(error)
+                self._circuits.failed(url, str(error))
                 raise
+            self._circuits.reached(url)
+            return supply
 
         return ask

@@ -8,6 +8,8 @@ the upstream, whatever this node's own list says: nobody forwards twice, so list
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cachetools import LRUCache, TTLCache
 
 from minicdn.core.conditional import strong_validator
@@ -21,7 +23,8 @@ from minicdn.core.novarysearch import SearchRule, canonical_key, parse_no_vary_s
 from minicdn.core.roster import PeerList
 from minicdn.core.vary import choose, selecting
 from minicdn.errors import ClientError, MinicdnError, UpstreamError
-from minicdn.node.askers import Askers
+from minicdn.node.askers import Askers, AskLease
+from minicdn.node.circuits import Circuits
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, Outcome, may_join, wait_outcomes
 from minicdn.node.fills import Dock
@@ -45,14 +48,24 @@ VARY_KEYS_MAX = 10_000
 
 class Cache:
     def __init__(
-        self, shelf: Shelf, dock: Dock, clock: Clock, counters: Counters, *, purger: Purger, node_id: str, aside_seconds: float
+        self,
+        shelf: Shelf,
+        dock: Dock,
+        clock: Clock,
+        counters: Counters,
+        *,
+        purger: Purger,
+        node_id: str,
+        circuits: Circuits,
+        ask_lease: AskLease,
+        release_lease: Callable[[str], None],
     ) -> None:
         self._shelf = shelf
         self._dock = dock
         self._clock = clock
         self._counters = counters
         self._purger = purger
-        self._askers = Askers(clock, node_id=node_id, aside_seconds=aside_seconds)
+        self._askers = Askers(circuits, node_id=node_id, ask_lease=ask_lease, release_lease=release_lease)
         self._passing: TTLCache[str, bool] = TTLCache(PASS_KEYS_MAX, PASS_SECONDS, timer=clock.monotonic)
         self._search_rules: LRUCache[str, SearchRule] = LRUCache(SEARCH_RULES_MAX)
         self._search_twins: LRUCache[str, str] = LRUCache(SEARCH_RULES_MAX)
@@ -327,8 +340,10 @@ class Cache:
         on_interim: Inform | None = None,
     ) -> Fill:
         is_own = is_forwarded or (request.key in self._passing and self.may_ask_upstream)
-        urls = [] if is_own else self._askers.owners(request.key)
-        suppliers = self._askers.to_ask(urls, on_interim, wants_fresh=is_wanted)
+        if is_own:
+            suppliers = self._askers.of_upstream(on_interim)
+        else:
+            suppliers = self._askers.of_owners(request.key, on_interim, wants_fresh=is_wanted)
         is_hot = len(suppliers) > 1
         may_deal = request.method == "GET" and flight is not None and base is None and not is_wanted
         return self._dock.start(
@@ -337,7 +352,7 @@ class Cache:
 
     def load_piece(self, request: Request, part: Part, hint: str | None) -> Fill:
         """A piece for a swarm, from the upstream; from the peer at `hint` first, where it has it already."""
-        suppliers = self._askers.to_ask([] if hint is None else [hint])
+        suppliers = self._askers.of_upstream(hint=hint)
         return self._dock.start(request, None, suppliers, flight=None, is_wanted=True, part=part)
 
     def _flight(self, request: Request, *, is_forwarded: bool, part: Part | None = None) -> object | None:

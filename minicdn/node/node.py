@@ -20,6 +20,7 @@ from minicdn.core.roster import PeerList
 from minicdn.core.uplink import UplinkMeter
 from minicdn.core.via import add_via
 from minicdn.node.cache import Cache
+from minicdn.node.circuits import LOOKS_MAX, Circuits
 from minicdn.node.clock import Clock
 from minicdn.node.explaining import explain
 from minicdn.node.fills import Dock
@@ -48,6 +49,7 @@ class Leases(Protocol):
     """Who says whether this node may ask the upstream as a last resort (roles/leasing.py)."""
 
     async def take(self, key: str) -> bool: ...
+    async def ask(self, key: str) -> tuple[bool, tuple[str, ...]]: ...
     def release(self, key: str) -> None: ...
 
 
@@ -98,6 +100,30 @@ class Node:
         self._dock.on_replaced = self._replaced
         self.purger = Purger(self.shelf, self.clock, self.counters, self._dock.tell, lambda key: self.cache.stored_for(key))
         self._marks = MarkKeeper(state_file(settings, "mark"), self.purger, self.shelf, self.counters)
+        self._peer_door = HttpDoor(
+            connections_max=settings.peer_connections_max,
+            connect_seconds=settings.peer_connect_seconds,
+            read_seconds=settings.peer_read_seconds,
+            pin_of=self.pin_of,
+        )
+        self._look_door = HttpDoor(
+            connections_max=LOOKS_MAX,
+            connect_seconds=settings.peer_connect_seconds,
+            read_seconds=settings.peer_read_seconds,
+            keepalive_seconds=0.0,
+            pin_of=self.pin_of,
+        )
+        client = PeerClient(self._peer_door, self.signer, self._knows)
+        self._leash = Leash()
+        self.circuits = Circuits(
+            PeerClient(self._look_door).look,
+            self._leash,
+            self.clock,
+            self.counters,
+            rng=self._rng,
+            say=self._say,
+            max_seconds=settings.peer_aside_seconds,
+        )
         self.cache = Cache(
             self.shelf,
             self._dock,
@@ -105,7 +131,9 @@ class Node:
             self.counters,
             purger=self.purger,
             node_id=node_id,
-            aside_seconds=settings.peer_aside_seconds,
+            circuits=self.circuits,
+            ask_lease=self.ask_lease,
+            release_lease=self.release_lease,
         )
         self.shelf.on_wrong_file(self._found_wrong)
         self.mender = Mender(self.shelf, self.cache.load_piece)
@@ -116,14 +144,6 @@ class Node:
             connect_seconds=settings.connect_seconds,
             read_seconds=settings.upstream_read_seconds,
         )
-        self._peer_door = HttpDoor(
-            connections_max=settings.peer_connections_max,
-            connect_seconds=settings.peer_connect_seconds,
-            read_seconds=settings.peer_read_seconds,
-            pin_of=self.pin_of,
-        )
-        client = PeerClient(self._peer_door, self.signer, self._knows)
-        self._leash = Leash()
         self._peers = PeerSupplier(
             client,
             self._leash,
@@ -181,6 +201,12 @@ class Node:
         """Whether this node may ask the upstream for a key that it does not own, as a last resort. Answers within two seconds."""
         return self.may_ask_upstream and (self.leases is None or await self.leases.take(key))
 
+    async def ask_lease(self, key: str) -> tuple[bool, tuple[str, ...]]:
+        """The same, and which peers hold one, if it may not."""
+        if self.leases is None or not self.may_ask_upstream:
+            return True, ()  # the first needs no leave; the other is refused elsewhere
+        return await self.leases.ask(key)
+
     def release_lease(self, key: str) -> None:
         """The lease is needed no longer; one that was never held does no harm."""
         if self.leases is not None:
@@ -201,6 +227,7 @@ class Node:
         self._urls = frozenset(member.url for member in peer_list.members)
         self._pins = {member.url: member.fingerprint for member in peer_list.members if member.fingerprint}
         if left:
+            self.circuits.forget(left)
             self.swarms.peers_gone(set(left))
 
     def pin_of(self, url: str) -> str | None:
@@ -307,6 +334,7 @@ class Node:
 
     async def stop(self) -> None:
         """Abandon what is being filled, close files and connections."""
+        self.circuits.stop()
         await self.swarms.stop()
         await self._dock.stop()
         await self._marks.close()
@@ -314,6 +342,7 @@ class Node:
         await self.shelf.close()
         await self._upstream_door.close()
         await self._peer_door.close()
+        await self._look_door.close()
 
     def stats(self) -> dict[str, Any]:
         return {**self.counters.snapshot(), **self.shelf.statistics(), **self.limits.statistics(), "fills_count": self._dock.fills_count}

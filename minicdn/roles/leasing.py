@@ -29,6 +29,10 @@ class ManagerLeases:
     async def take(self, key: str) -> bool:
         return self.take_for(key, self._node.id).is_granted
 
+    async def ask(self, key: str) -> tuple[bool, tuple[str, ...]]:
+        """A manager is no member of its own list, and has nobody to turn to."""
+        return await self.take(key), ()
+
     def release(self, key: str) -> None:
         self._leases.release(key, self._node.id)
 
@@ -58,11 +62,16 @@ class PeerLeases:
         self._hold = hold
 
     async def take(self, key: str) -> bool:
+        return (await self.ask(key))[0]
+
+    async def ask(self, key: str) -> tuple[bool, tuple[str, ...]]:
+        """And who holds one."""
         try:
-            return (await self._manager.lease(LeaseCall(self._node.id, key))).is_granted
+            answer = await self._manager.lease(LeaseCall(self._node.id, key))
         except (ManagerUnreachable, ManagerRefused):
             await asyncio.sleep(self._rng.random() * ALONE_SECONDS_MAX)
-            return True
+            return True, ()
+        return answer.is_granted, answer.holders
 
     def release(self, key: str) -> None:
         self._hold(self._give_back(key))

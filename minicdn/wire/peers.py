@@ -19,6 +19,8 @@ from minicdn.wire.pieces import PieceAnswer as PiecesAnswer
 from minicdn.wire.signing import Signed, Signer
 
 FETCH_TARGET = b"/_rpc/get"
+LOOK_TARGET = b"/_health"
+LOOK_BYTES_MAX = 64 * 1024
 HEAD_LENGTH_FIELD = b"x-minicdn-head"
 """How many bytes of the answer are the map; the body's follow."""
 HEAD_BYTES_MAX = 1024 * 1024
@@ -89,6 +91,19 @@ class PeerClient:
         except BaseException:
             await exchange.close()
             raise
+
+    async def look(self, url: str) -> bool:
+        """Whether anything answers at that URL. What, is for questions to tell."""
+        base = self._base(url)
+        try:
+            exchange = await self._door.send("GET", base, LOOK_TARGET, [(b"Host", host_field(base))])
+            try:
+                await exchange.read(LOOK_BYTES_MAX)
+            finally:
+                await exchange.close()
+        except ExchangeError:
+            return False
+        return True
 
     async def _send(self, url: str, target: bytes, message: bytes, on_interim: Inform | None = None) -> tuple[Exchange, Signed | None]:
         if self._knows is not None and not self._knows(url):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,7 +15,7 @@ from tests.kit.cluster import Cluster
 from tests.kit.files import MIB, big_file, bytes_of
 from tests.kit.origin import held, whole
 from tests.kit.stage import Stage
-from tests.kit.waiting import always
+from tests.kit.waiting import always, eventually
 
 WINDOW_SECONDS = 15.0
 """After so long a silence a peer is out."""
@@ -111,6 +112,35 @@ def test_a_frozen_owner_holds_nobody_for_longer_than_its_membership(stage: Stage
     frozen.signal(signal.SIGSTOP)
     answer = alive.ask(path, deadline_seconds=15)
     assert (answer.status, answer.body) == (200, b"from upstream, then")
+
+
+@pytest.mark.timeout(120)
+def test_a_frozen_owner_costs_some_seconds_once_and_the_others_nothing(stage: Stage) -> None:
+    """Long before it leaves the list; and it is asked again when it is back."""
+    origin = stage.origin()
+    cluster = stage.cluster(origin.url, peers=2, window="60s")
+    frozen, alive = cluster.peers
+    paths = [cluster.key_owned_by(frozen, f"/{number}-{{}}") for number in range(22)]
+    for path in paths:
+        origin.on(path, whole(path.encode()))
+    frozen.signal(signal.SIGSTOP)
+    began_at = time.monotonic()
+    assert alive.ask(paths[0], deadline_seconds=20).body == paths[0].encode()
+    first_seconds, began_at = time.monotonic() - began_at, time.monotonic()
+    assert all(alive.ask(path, deadline_seconds=20).body == path.encode() for path in paths[1:21])
+    others_seconds = time.monotonic() - began_at
+    assert others_seconds < 3 < 20 > first_seconds, (first_seconds, others_seconds)
+    assert frozen.url in {member["url"] for member in cluster.manager.json("/_peers")["peers"]}
+    assert alive.stats()["peers_spared_count"] >= 20
+    frozen.signal(signal.SIGCONT)
+
+    def is_asked() -> bool:
+        received = alive.stats()["peer_received_bytes"]
+        assert alive.ask(f"{paths[21]}?{time.monotonic()}").status in (200, 404)
+        return alive.stats()["peer_received_bytes"] > received
+
+    eventually(is_asked, "the owner to be asked again")
+    assert alive.output.count("can't be talked to") <= 1, alive.show()
 
 
 @pytest.mark.timeout(180)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.kit.asking import ask, ask_all
+from tests.kit.files import bytes_of
 from tests.kit.origin import Origin, validating, whole
 from tests.kit.ports import free_port
 from tests.kit.stage import Stage
@@ -73,6 +77,31 @@ def test_an_upstream_that_is_away_is_left_alone(stage: Stage, peers: int) -> Non
         eventually(lambda node=node: node.ask("/back.txt").body == b"here again", "the file after its return", deadline_seconds=4)
     said = "".join(node.output for node in nodes)
     assert 1 <= said.count(f"the upstream {nginx.url} is back") <= len(nodes), said
+
+
+def test_an_upstream_that_comes_back_meets_no_crowd(stage: Stage) -> None:
+    """Forty clients who try again and again, for forty files: it is asked for each of them once, over few connections."""
+    nginx = stage.nginx()
+    paths = [nginx.put(f"{number}.bin", bytes_of(str(number), 50_000)) for number in range(40)]
+    cluster = stage.cluster(nginx.url, peers=2, upstream_connections=8)
+    nginx.stop()
+
+    def insist(number: int) -> int:
+        tries_count = 0
+        while (answer := cluster.peers[number % 2].ask(paths[number])).status != 200:
+            assert answer.status == 502, answer
+            tries_count += 1
+            time.sleep(0.02)
+        assert answer.body == bytes_of(str(number), 50_000)
+        return tries_count
+
+    with ThreadPoolExecutor(len(paths)) as pool:
+        insisting = [pool.submit(insist, number) for number in range(len(paths))]
+        eventually(lambda: sum(peer.stats()["upstream_spared_count"] for peer in cluster.peers) > 200, "a crowd", show=stage.show)
+        nginx.start()
+        assert sum(one.result() for one in insisting) > 200
+    assert [nginx.bytes_sent(path) for path in paths] == [50_000] * len(paths), "once each"
+    assert all(peer.stats()["upstream_errors_count"] < 20 for peer in cluster.peers), stage.show()
 
 
 def test_an_upstream_with_a_base_path(stage: Stage) -> None:
