@@ -45,6 +45,10 @@ class BrokenBody(MinicdnError):
     """A body ended before its end. Whoever was being sent it must see a cut connection, never a short file."""
 
 
+class CopyLost(BrokenBody):
+    """The disk did not take the rest of a body, or does not give it back. Nothing is wrong with what was read: others have the rest."""
+
+
 class DiskError(MinicdnError):
     """Our disk refused. The bytes pass through unsaved."""
 

@@ -20,9 +20,10 @@ from minicdn.core.headers import has
 from minicdn.core.journal import Mark
 from minicdn.core.message import Inform, Request
 from minicdn.core.novarysearch import SearchRule, canonical_key, parse_no_vary_search
+from minicdn.core.partial import span_of
 from minicdn.core.roster import PeerList
 from minicdn.core.vary import choose, selecting
-from minicdn.errors import ClientError, MinicdnError, UpstreamError
+from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
 from minicdn.node.askers import Askers, AskLease
 from minicdn.node.circuits import Circuits
 from minicdn.node.clock import Clock
@@ -154,9 +155,7 @@ class Cache:
                     may_deal=may_deal,
                 )
             case _:
-                return await self._fill(
-                    request, entry, "request", is_forwarded=is_forwarded, is_alone=is_behind, on_interim=on_interim
-                )
+                return await self._fill(request, entry, "request", is_forwarded=is_forwarded, is_alone=is_behind, on_interim=on_interim)
 
     def _is_owners_to_say(self, plan: Serve, request: Request) -> bool:
         """Whether a copy that might be served stale while it is refreshed is another node's: the owner may have a newer one already."""
@@ -169,6 +168,21 @@ class Cache:
     def open(self, body: Body, start: int, end: int | None) -> FollowingReader:
         """A reader that keeps the body's fill going while it is open."""
         return FollowingReader(body, body.open(start, end), self._dock.reader_left)
+
+    async def rest_of(self, request: Request, entry: Entry, start: int, end: int | None) -> Found:
+        """What a client is still to be sent of a body that the disk here does not take, or give back: from elsewhere, and not kept.
+        Raises UpstreamError, or BrokenBody where nobody has the rest of this very version."""
+        validator, length = strong_validator(entry.head), entry.body.length
+        if validator is None or length is None:
+            raise BrokenBody("the disk refuses, and nobody can go on with it")
+        end = length if end is None else end
+        fill = self._start(request, None, None, is_forwarded=False, part=Part(range_value(start, end, length), validator), may_keep=False)
+        outcome = await fill.wait_outcome()
+        rest = outcome.entry
+        if rest is None or strong_validator(rest.head) != validator or span_of(rest.head) != (start, end, length):
+            fill.release()
+            raise BrokenBody("the disk refuses, and others have another version by now")
+        return Found(rest, outcome.source, fill=fill)
 
     def keep_filling(self, body: Body) -> None:
         """Others will ask for its parts, though nobody reads it now."""
@@ -291,9 +305,7 @@ class Cache:
             swarm.want(gaps)
         return Found(entry, "peer", "partial")
 
-    def _found(
-        self, request: Request, fill: Fill, outcome: Outcome, forward: str, *, is_collapsed: bool, may_deal: bool = False
-    ) -> Found:
+    def _found(self, request: Request, fill: Fill, outcome: Outcome, forward: str, *, is_collapsed: bool, may_deal: bool = False) -> Found:
         entry = outcome.entry
         if entry is None:
             fill.release()
@@ -338,6 +350,7 @@ class Cache:
         part: Part | None = None,
         base: Entry | None = None,
         on_interim: Inform | None = None,
+        may_keep: bool = True,
     ) -> Fill:
         is_own = is_forwarded or (request.key in self._passing and self.may_ask_upstream)
         if is_own:
@@ -347,7 +360,16 @@ class Cache:
         is_hot = len(suppliers) > 1
         may_deal = request.method == "GET" and flight is not None and base is None and not is_wanted
         return self._dock.start(
-            request, held, suppliers, flight=flight, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base, may_deal=may_deal
+            request,
+            held,
+            suppliers,
+            flight=flight,
+            is_wanted=is_wanted,
+            is_hot=is_hot,
+            part=part,
+            base=base,
+            may_deal=may_deal,
+            may_keep=may_keep,
         )
 
     def load_piece(self, request: Request, part: Part, hint: str | None) -> Fill:

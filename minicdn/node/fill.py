@@ -57,15 +57,17 @@ class Fill:
         part: Part | None = None,
         base: Entry | None = None,
         may_deal: bool = False,
+        may_keep: bool = True,
     ) -> None:
         """held: what is stored, for validation. part: only this much is asked for. base: the partial entry that it completes. may_deal: a
-        large body may come in pieces, by a swarm."""
+        large body may come in pieces, by a swarm. may_keep: what comes may be stored, if it may be at all."""
         self.request = request
         self.held = held
         self.suppliers = suppliers
         self.part = part
         self.base = base
         self.may_deal = may_deal
+        self.may_keep = may_keep
         self.span: tuple[int, int] | None = None
         self.is_wanted = is_wanted
         self.is_hot = is_hot

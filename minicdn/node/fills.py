@@ -81,9 +81,12 @@ class Dock:
         part: Part | None = None,
         base: Entry | None = None,
         may_deal: bool = False,
+        may_keep: bool = True,
     ) -> Fill:
         """flight: what others may join it by; None: nobody may. The rest as Fill has it."""
-        fill = Fill(request, held, suppliers, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base, may_deal=may_deal)
+        fill = Fill(
+            request, held, suppliers, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base, may_deal=may_deal, may_keep=may_keep
+        )
         fill.told = Told(self._echoes.audible())
         self._fills.add(fill)
         if flight is not None:
@@ -236,7 +239,7 @@ class Dock:
             self._receiving.apply_head(fill, supply)
         self._receiving.settle(fill, supply)
         is_part = supply.end is not None and supply.kind is Kind.FOUND
-        entry = self._receiving.part_entry(fill, supply) if is_part and not fill.is_gone else None
+        entry = self._receiving.part_entry(fill, supply) if is_part and fill.may_keep and not fill.is_gone else None
         if entry is None:
             entry = self._receiving.whole_entry(fill, supply)
         fill.entry = entry
@@ -331,6 +334,7 @@ class Dock:
     def _relay(self, fill: Fill, body: Body) -> None:
         """It can't be kept after all: who reads it now gets the rest through a window, nobody else may join."""
         if fill.span is not None:
+            body.is_refused = True
             raise BrokenBody("the disk has no room for this part")
         assert fill.entry is not None
         self._shelf.withdraw(fill.entry)

@@ -32,7 +32,7 @@ class Receiving:
         if supply.end is not None:
             part_head = supply.part_head or supply.head
             return Entry(fill.request.key, part_head, None, Body(None, supply.end - supply.offset))
-        is_kept = supply.kind is Kind.FOUND and fill.request.method == "GET"
+        is_kept = supply.kind is Kind.FOUND and fill.request.method == "GET" and fill.may_keep
         body = self._shelf.new_body(fill.request.key, supply.length, is_kept=is_kept)
         entry = Entry(fill.request.key, supply.head, supply.stored, body, is_hot=fill.is_hot and supply.source == "peer")
         if is_kept and body.is_kept and not fill.is_gone:

@@ -218,6 +218,8 @@ class Swarm:
             self._failed(errand)
         except* (UpstreamError, BrokenBody):
             self._upstream_failed(errand)
+        except* DiskError as errors:
+            self._error = BrokenBody(str(errors.exceptions[0]))
         except* Changed as errors:
             self._error = Changed(str(errors.exceptions[0]))
 

@@ -20,7 +20,7 @@ from enum import Enum
 
 from minicdn.core.pieces import Pieces
 from minicdn.core.spans import SpanSet
-from minicdn.errors import BrokenBody, DiskError
+from minicdn.errors import BrokenBody, CopyLost, DiskError
 from minicdn.store.ledger import Ledger
 from minicdn.store.pieced import Pieced
 from minicdn.store.reader import Reader
@@ -44,7 +44,7 @@ class Body(Pieced):
 
     __slots__ = (
         *("_coming", "_is_discarded", "_ledger", "_readers", "_relay", "_room", "_storage", "_waiters"),
-        *("error", "have", "is_unchecked", "length", "progress"),
+        *("error", "have", "is_refused", "is_unchecked", "length", "progress"),
     )
 
     def __init__(self, storage: Storage | None, length: int | None = None) -> None:
@@ -62,6 +62,7 @@ class Body(Pieced):
         self._coming: list[tuple[int, int]] | None = None
         self._ledger = Ledger(Pieces.of(length)) if length and storage is not None and storage.medium == "disk" else None
         self.is_unchecked = False
+        self.is_refused = False
 
     @classmethod
     def partial(cls, storage: Storage, length: int) -> Body:
@@ -125,12 +126,19 @@ class Body(Pieced):
             raise BrokenBody("more bytes came than were announced")
         if self._coming and self._ledger is not None:
             self._agree(offset, data)
-        self._storage.write(offset, data)
+        self._put(offset, data)
         self.have.add(offset, end)
         if self._ledger is not None:
             self._ledger.took(offset, data)
         if self._waiters:
             self._waiters.wake(offset, end)
+
+    def _put(self, offset: int, data: bytes) -> None:
+        try:
+            self._storage.write(offset, data)
+        except DiskError:
+            self.is_refused = True
+            raise
 
     def relay_from_here(self) -> None:
         """The disk refuses: what is on it stays readable for those who read now, the rest passes through a window."""
@@ -248,7 +256,7 @@ class Body(Pieced):
             if self.length is not None and position >= self.length:
                 return position
             if self._coming is not None and not any(start <= position < end for start, end in self._coming):
-                raise BrokenBody("the rest of this part did not come")
+                raise (CopyLost if self.is_refused else BrokenBody)("the rest of this part did not come")
             await self._wait(position)
 
     async def wait_end(self) -> None:

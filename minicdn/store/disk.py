@@ -18,7 +18,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TypeVar
 
-from minicdn.errors import BrokenBody, DiskError
+from minicdn.errors import CopyLost, DiskError
 from minicdn.store.files import HAS_CACHED_READS, CachedReadsUnknown, delete_file, read_at, read_cached, write_at
 
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -113,10 +113,10 @@ class DiskStorage:
         except OSError as error:
             if error.errno not in _INNOCENT:
                 self._damaged()
-            raise BrokenBody(f"the disk copy can't be read: {error.strerror or error}") from error
+            raise CopyLost(f"the disk copy can't be read: {error.strerror or error}") from error
         if not data:
             self._damaged()
-            raise BrokenBody("the disk copy is shorter than it was")
+            raise CopyLost("the disk copy is shorter than it was")
         return data
 
     async def feed(self, take: Callable[[bytes], None], start: int, end: int, executor: Executor | None = None) -> None:
@@ -129,7 +129,7 @@ class DiskStorage:
             await self._in_thread(executor, _feed, fd, take, start, end)
         except OSError as error:
             if error.errno in _INNOCENT:
-                raise BrokenBody(f"the disk copy can't be read: {error.strerror or error}") from error
+                raise CopyLost(f"the disk copy can't be read: {error.strerror or error}") from error
 
     def seal(self, length: int) -> None:
         """An empty body has a file too."""

@@ -37,9 +37,12 @@ class CacheFolder:
 
     def release(self) -> None:
         """Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # closed all the same, and nothing was written to it
 
     def _lock(self, folder: Path) -> None:
         try:

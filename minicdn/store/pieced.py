@@ -38,7 +38,13 @@ class Pieced:
     have: SpanSet
     is_unchecked: bool
     """Whether any piece is: reading from others must cost no more than this."""
+    is_refused: bool
+    """Whether there was no room for some of it: who waits for that in vain may have it from elsewhere."""
     length: int | None
+
+    def _put(self, offset: int, data: bytes) -> None:
+        """Into the storage. Raises DiskError."""
+        raise NotImplementedError
 
     @property
     def pieces(self) -> Pieces | None:
@@ -87,7 +93,7 @@ class Pieced:
         if ledger is None or offset + len(data) > ledger.layout.length:
             raise BrokenBody("more bytes came than were announced")
         for start, end in ledger.took_unverified(offset, data, self.have):
-            self._storage.write(start, data[start - offset : end - offset])
+            self._put(start, data[start - offset : end - offset])
 
     def unverified_until(self, index: int) -> int:
         """The position in the body at which unverified bytes of this piece should go on."""

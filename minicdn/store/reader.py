@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minicdn.errors import BrokenBody
+from minicdn.errors import BrokenBody, CopyLost
 
 if TYPE_CHECKING:
     from minicdn.store.body import Body
@@ -30,7 +30,11 @@ class Reader:
         self._look_back()
         if end is not None and position >= end:
             return b""  # without a look at the body: what comes behind the span is not waited for
-        reach = await body.wait_reach(position)
+        try:
+            reach = await body.wait_reach(position)
+        except CopyLost:
+            self._look_back()
+            raise
         self._look_back()
         if end is not None and reach > end:
             reach = end
@@ -76,7 +80,7 @@ class Reader:
         news = ledger.rejected[self._rejected_count :]
         self._rejected_count += len(news)
         for start, end in map(ledger.layout.span, news):
-            if start < self.position and self._start < end:
+            if max(start, self._start) < min(end, self.position):
                 raise BrokenBody("a part of what was sent turned out wrong")
 
     def close(self) -> None:

@@ -2,10 +2,13 @@
 
 A process that is killed loses nothing that it gave to the system; files are copied, so that what the dead still hold open is not what its
 successor reads. A machine that loses power keeps what was synced; of the rest each page (PAGE_BYTES) came to the disk or did not.
+
+Each call on a file there can be told of before it happens (`on_call`), and be made to fail or to do less.
 """
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
 import random
@@ -21,6 +24,10 @@ from minicdn.settings import Settings
 PAGE_BYTES = 4096
 BEGAN_NS = 1_700_000_000_000_000_000
 STEP_NS = 1_000_000
+CALLS = ("open", "close", "fsync", "replace", "utime", "unlink", "pwrite", "write", "pread", "preadv", "mkdir", "scandir")
+WRITES = ("pwrite", "write")
+OnCall = Callable[[str, str], int | None]
+"""Told of the call's name and path before it happens. May raise OSError; of a write it may return how many bytes are taken."""
 
 
 class SimDisk:
@@ -35,8 +42,9 @@ class SimDisk:
         """By path: what a power cut leaves for sure."""
         self._paths: dict[int, str] = {}
         self._touched: dict[str, int] = {}
-        self._restored: list[tuple[str, Any]] = []
+        self._restored: list[tuple[Any, str, Any]] = []
         self._full: dict[str, None] = {}
+        self.on_call: OnCall | None = None
 
     def folder_for(self, name: str) -> Path:
         return self._root / f"{name}-{next(self._numbers)}"
@@ -58,9 +66,11 @@ class SimDisk:
         if old is None:
             return settings
         new = self.folder_for(old.name.partition("-")[0])
+        told, self.on_call = self.on_call, None
         if old.exists():
             shutil.copytree(old, new)
             self._adjust(old, new, loses_power=loses_power)
+        self.on_call = told
         return replace(settings, cache_dir=new)
 
     def _adjust(self, old: Path, new: Path, *, loses_power: bool) -> None:
@@ -94,17 +104,51 @@ class SimDisk:
     # Watching
 
     def install(self) -> None:
-        for name in ("open", "close", "fsync", "replace", "utime", "unlink", "pwrite", "write"):
-            real = getattr(os, name)
-            self._restored.append((name, real))
-            setattr(os, name, getattr(self, f"_{name}_with")(real))
+        for name in CALLS:
+            real = getattr(os, name, None)
+            if real is not None:
+                self._restored.append((os, name, real))
+                watched = getattr(self, f"_{name}_with")(real) if hasattr(self, f"_{name}_with") else real
+                setattr(os, name, self._told(name, watched))
+        self._restored.append((builtins, "open", builtins.open))
+        builtins.open = self._told("open", builtins.open)
 
     def uninstall(self) -> None:
         while self._restored:
-            setattr(os, *self._restored.pop())
+            setattr(*self._restored.pop())
+
+    def _told(self, name: str, watched: Callable[..., Any]) -> Callable[..., Any]:
+        def call(target: Any = ".", *arguments: Any, **named: Any) -> Any:
+            if self.on_call is not None:
+                path = self._paths.get(target) if isinstance(target, int) else str(target) if self._is_ours(target) else None
+                taken = self._tell(name, path, target, watched) if path is not None else None
+                if taken is not None and name in WRITES:
+                    arguments = (memoryview(arguments[0])[:taken], *arguments[1:])
+            return watched(target, *arguments, **named)
+
+        return call
+
+    def _tell(self, name: str, path: str, target: Any, watched: Callable[..., Any]) -> int | None:
+        assert self.on_call is not None
+        try:
+            return self.on_call(name, path)
+        except OSError:
+            if name == "close":  # it has closed the file all the same
+                watched(target)
+            raise
 
     def _is_ours(self, path: Any) -> bool:
         return isinstance(path, str | os.PathLike) and str(path).startswith(self._below)
+
+    def _real(self, name: str) -> Callable[..., Any]:
+        return next(found for module, called, found in self._restored if module is os and called == name)
+
+    def _read(self, path: str) -> bytes:
+        told, self.on_call = self.on_call, None
+        try:
+            return Path(path).read_bytes()
+        finally:
+            self.on_call = told
 
     def _tick(self, path: str) -> int:
         at = BEGAN_NS + next(self._numbers) * STEP_NS
@@ -145,7 +189,7 @@ class SimDisk:
             if path is None:
                 real(fd)
             else:
-                self._synced[path] = os.pread(fd, os.fstat(fd).st_size, 0) if _is_readable(fd) else Path(path).read_bytes()
+                self._synced[path] = self._real("pread")(fd, os.fstat(fd).st_size, 0) if _is_readable(fd) else self._read(path)
 
         return call
 
@@ -154,8 +198,7 @@ class SimDisk:
             real(source, target, **named)
             if self._is_ours(target):
                 at = self._tick(str(target))
-                os_utime = next(found for name, found in self._restored if name == "utime")
-                os_utime(target, ns=(at, at))
+                self._real("utime")(target, ns=(at, at))
                 synced = self._synced.pop(str(source), None)
                 if synced is not None:
                     self._synced[str(target)] = synced

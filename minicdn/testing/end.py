@@ -141,6 +141,8 @@ class End(asyncio.Transport):
         if None in self._in:
             self._loop.call_soon(self._lose, _reset(), context=self._context)
             return
+        if self._network.on_write is not None:
+            self._network.on_write(self, data)
         self._out.append(bytes(data))
         self._out_bytes += len(data)
         self.pump()

@@ -88,6 +88,8 @@ class Network:
         self._ports = FIRST_PORT
         self.context = copy_context()
         """Nobody's: what the network does goes on while processes are frozen."""
+        self.on_write: Callable[[End, bytes], None] | None = None
+        """Told of what a process gives to a connection, in that process's context."""
         loop.network = self
 
     # What happens to it

@@ -96,6 +96,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._rng = rng
         self.network: Any = None
         self.steps_count = 0
+        self.on_task: Callable[[Any], Any] = lambda coro: coro
+        """What each task runs instead of what it was given."""
         self.trace = 0
         """A digest of when what ran in executors and on connections: two runs of a seed are the same where this is."""
 
@@ -127,7 +129,7 @@ class SimLoop(asyncio.BaseEventLoop):
         return timer
 
     def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
-        task = super().create_task(coro, name=name, context=context)
+        task = super().create_task(self.on_task(coro), name=name, context=context)
         process = HERE.get() if context is None else context.get(HERE)
         if process is not None:
             process.tasks[task] = None

@@ -14,11 +14,12 @@ from minicdn.core.logline import LogLine, parse_header_data
 from minicdn.core.message import Fields, Request
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.via import add_via, has_passed
-from minicdn.errors import BrokenBody, ClientError, MinicdnError
+from minicdn.errors import BrokenBody, ClientError, CopyLost, MinicdnError
 from minicdn.node.delivery import Delivery, Part, deliver
 from minicdn.node.found import Found
 from minicdn.node.limits import is_loopback
 from minicdn.node.node import Node
+from minicdn.node.reading import FollowingReader
 from minicdn.node.suppliers import full_key, passed_fields
 from minicdn.web.express import Express
 from minicdn.web.protocol import Connection, target_of
@@ -82,11 +83,11 @@ class Content:
                 await response.start(delivery.status, delivery.fields, is_followed=True)
                 await response.end()
                 return
-            await self._send_parts(response, found, delivery)
+            await self._send_parts(response, request, found, delivery)
         finally:
             found.release()
 
-    async def _send_parts(self, response: Response, found: Found, delivery: Delivery) -> None:
+    async def _send_parts(self, response: Response, request: Request, found: Found, delivery: Delivery) -> None:
         body = found.entry.body
         if len(delivery.parts) == 1 and not delivery.after and delivery.parts[0].end is None and delivery.parts[0].start == 0:
             whole = body.read_whole()
@@ -101,13 +102,28 @@ class Content:
         try:
             await response.start(delivery.status, delivery.fields)
             for part, reader in readers:
-                await _send_part(response, part, reader)
+                await self._send_from(response, request, found, part, reader)
             await response.end(delivery.after)
         except BrokenBody as error:
             response.cut(str(error))
         finally:
             for _, reader in readers:
                 reader.close()
+
+    async def _send_from(self, response: Response, request: Request, found: Found, part: Part, reader: FollowingReader) -> None:
+        """A disk that refuses costs a copy, and no download: the rest comes from elsewhere."""
+        try:
+            await _send_part(response, part, reader)
+        except CopyLost:
+            cache, start = self._node.cache, reader.position
+            rest = await cache.rest_of(request, found.entry, start, part.end)
+            again = cache.open(rest.entry.body, 0, None)
+            rest.release()
+            try:
+                end = found.entry.body.length if part.end is None else part.end
+                await _send_part(response, Part(b"", 0, (end or 0) - start), again)
+            finally:
+                again.close()
 
     async def _pass(self, response: Response, request: Request) -> None:
         """Other methods go through, bodies streamed both ways; a success makes what is stored here stale (RFC 9111 §4.4)."""

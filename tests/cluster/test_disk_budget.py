@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.doors import KEPT
 from tests.kit.asking import ask_all
-from tests.kit.files import MIB, bytes_of, folder_bytes
+from tests.kit.files import MIB, big_file, bytes_of, folder_bytes
 from tests.kit.origin import lengthless, whole
 from tests.kit.stage import Stage
 from tests.kit.waiting import eventually
@@ -74,3 +74,20 @@ def test_a_disk_that_refuses_costs_no_download(stage: Stage, has_length: bool) -
         assert (answer.status, answer.is_whole, answer.body) == (200, True, body)
     assert manager.ask("/little.bin").body == little
     assert manager.stats()["disk_errors_count"] >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are Linux's")
+def test_a_disk_that_refuses_costs_no_piece_and_no_part(stage: Stage) -> None:
+    """What comes in pieces, or as a part, goes on from elsewhere where the disk took no more of it."""
+    nginx = stage.nginx(extra='add_header Cache-Control "max-age=3600";')
+    big_file(nginx.root / "a.bin", 24 * MIB)
+    body = (nginx.root / "a.bin").read_bytes()
+    cluster = stage.cluster(nginx.url, peers=3)
+    for peer in cluster.peers[:2]:
+        resource.prlimit(peer.pid, resource.RLIMIT_FSIZE, (2 * MIB, 2 * MIB))
+    urls = [peer.url + "/a.bin" for peer in cluster.peers]
+    parts = ask_all(urls, at_once=3, fields=[("Range", f"bytes={MIB}-{9 * MIB}")])
+    assert [(one.status, one.is_whole, one.body == body[MIB : 9 * MIB + 1]) for one in parts] == [(206, True, True)] * 3
+    answers = ask_all(urls, at_once=3)
+    assert [(one.status, one.is_whole, one.body == body) for one in answers] == [(200, True, True)] * 3
+    assert cluster.peers[0].stats()["disk_errors_count"] >= 1

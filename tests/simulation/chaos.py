@@ -130,8 +130,19 @@ class Chaos:
             if process is node.process and not process.is_dead:  # type: ignore[union-attr]
                 node.thaw()
 
-    async def _origin_away(self) -> None:
-        seconds = self.rng.uniform(0.5, 30)
+    async def _lists(self) -> None:
+        """One hears nothing of the manager while another goes: their lists differ for a while."""
+        deaf, going = self._up(self.world.peers), self._up(self.world.peers)
+        if deaf is not None and going is not None and deaf is not going:
+            manager, seconds = self.world.manager.address, self.rng.uniform(5, 40)
+            self._tasks.append(asyncio.get_running_loop().create_task(self._block(deaf.address, manager, seconds)))
+            await self._end(going, loses_power=False)
+
+    async def _origin_gone(self) -> None:
+        await self._origin_away(self.rng.uniform(20, 60))
+
+    async def _origin_away(self, seconds: float | None = None) -> None:
+        seconds = self.rng.uniform(0.5, 30) if seconds is None else seconds
         self._note(f"no connection to the origin for {seconds:.1f} s")
         self.origin.go_down()
         await asyncio.sleep(seconds)

@@ -1,13 +1,8 @@
-"""Checkers that stand outside: they see what clients got, what the origin was asked, and what is left when all is quiet."""
+"""Checkers that stand outside: they see what clients got and what the origin was asked. (leftovers.py: what is left; watching.py: what must
+never be, at no moment.)"""
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections import Counter
-from typing import Any
-
-from minicdn.testing.nodes import SimNode
 from tests.simulation.client import Answer
 from tests.simulation.files import File
 from tests.simulation.origin import Fetch
@@ -78,73 +73,3 @@ def twice_at_a_time(fetches: list[Fetch], file: File) -> str | None:
             if is_together and overlap > (0 if one.is_part == other.is_part else LEFT_BYTES) and one.version == other.version:
                 return f"{one} and {other}"
     return None
-
-
-# What is left
-
-
-def left_over(node: SimNode) -> list[str]:
-    """Of a node that nobody asks for anything: nothing is under way."""
-    inner: Any = node.role.node  # type: ignore[union-attr]
-    found = []
-    for name, count in (
-        ("fills", inner.stats()["fills_count"]),
-        ("swarms at work", inner.swarms.working_count),
-        ("sends waiting", inner.uplink.waiting_count),
-        ("peer connections", inner._peer_door._transport._pool.statistics()["taken_count"]),
-        ("upstream connections", inner._upstream_door._transport._pool.statistics()["taken_count"]),
-        ("files being filled", len(inner.shelf._disk._filling)),
-        ("tasks", len(strange_tasks(node))),
-        ("over budget", int(over_budget(node))),
-    ):
-        if count:
-            found.append(f"{node.name}: {name}: {count}" + (f" {strange_tasks(node)}" if name == "tasks" else ""))
-            if name == "tasks":
-                found += [f"{node.name}: {where(task)}" for task in node.process.tasks if _name(task) not in STANDING]  # type: ignore[union-attr]
-    return found
-
-
-STANDING = {"Role._run_again": 3, "Manager._probe_again": 6, "Answering.run_asgi": 6}
-"""Tasks of a quiet node: the role's own, and at the manager the renewals that it holds."""
-
-
-def strange_tasks(node: SimNode) -> dict[str, int]:
-    """Tasks that no quiet node has, by name."""
-    assert node.process is not None
-    names = Counter(_name(task) for task in node.process.tasks)
-    return {name: count for name, count in sorted(names.items()) if count > STANDING.get(name, 0)}
-
-
-def where(task: asyncio.Task[Any]) -> str:
-    """What a task waits in, from the outside in."""
-    steps, coro = [], task.get_coro()
-    while coro is not None:
-        frame = getattr(coro, "cr_frame", None) or getattr(coro, "ag_frame", None) or getattr(coro, "gi_frame", None)
-        if frame is not None:
-            steps.append(f"{coro.__qualname__}:{frame.f_lineno}")
-        coro = getattr(coro, "cr_await", None) or getattr(coro, "ag_await", None) or getattr(coro, "gi_yieldfrom", None)
-    return " > ".join(steps)
-
-
-def _name(task: asyncio.Task[Any]) -> str:
-    coro = task.get_coro()
-    return getattr(coro, "__qualname__", str(coro))
-
-
-def over_budget(node: SimNode) -> bool:
-    stats = node.role.node.stats()  # type: ignore[union-attr]
-    memory_bytes = stats["memory_main_bytes"] + stats["memory_hot_bytes"] + stats["memory_filling_bytes"]
-    return memory_bytes > node.settings.memory_bytes or stats["disk_used_bytes"] > node.settings.disk_bytes
-
-
-def open_files(folder: str) -> list[str]:
-    """What this process holds open below a folder."""
-    found = []
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{fd}")
-        except OSError:
-            continue
-        if target.startswith(folder):
-            found.append(target)
-    return found

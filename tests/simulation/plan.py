@@ -15,6 +15,8 @@ FAULTS = (
 )  # fmt: skip
 LATER_SEED = 2000
 """What was thought of later happens from this seed on, and with dice of its own: the others stay what they are."""
+NEWER_SEED = 3000
+"""The same, once more; and these are short, so that there may be more of them."""
 GRACE_SECONDS = 40.0
 STREAMED_BYTES_MAX = 1 * MIB
 
@@ -52,13 +54,16 @@ def plan_of(seed: int) -> Plan:
     faults = () if rng.random() < 0.2 else tuple(kind for kind in FAULTS if rng.random() < rng.choice((0.2, 0.5)))
     if faults and seed >= LATER_SEED and random.Random(f"full {seed}").random() < 0.25:
         faults = (*faults, "full")
+    newer = random.Random(f"newer {seed}") if seed >= NEWER_SEED else None
+    if faults and newer is not None:
+        faults = (*faults, *(kind for kind in ("lists", "origin_gone") if newer.random() < 0.3))
     small_bytes = 64 * KIB
     settings = Settings(
         upstream=f"http://{ADDRESS}:{PORT}",
         memory_bytes=rng.choice((256 * KIB, 4 * MIB)),
         disk_bytes=rng.choice((6 * MIB, 64 * MIB)),
         small_bytes=small_bytes,
-        grace_seconds=GRACE_SECONDS,
+        grace_seconds=newer.choice((3.0, 12.0, GRACE_SECONDS)) if newer is not None else GRACE_SECONDS,
         negative_seconds=2.0,
         upstream_read_seconds=8.0,
         peer_read_seconds=12.0,
@@ -79,7 +84,7 @@ def plan_of(seed: int) -> Plan:
         files=[_file(rng, number) for number in range(rng.randint(3, 7))],
         faults=faults,
         every_seconds=rng.choice((2.0, 6.0, 15.0)),
-        requests_count=rng.choice((20, 40, 60)),
+        requests_count=rng.choice((20, 40, 60)) if newer is None else newer.choice((10, 16, 24, 40)),
         gap_seconds=rng.choice((0.02, 0.3, 1.0)),
         change_seconds=rng.choice((3.0, 15.0, 60.0)),
         trouble=trouble,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Iterable
+from itertools import count
 
-from tests.simulation.story import Report, run_seed
+from tests.simulation.anomaly import live
+from tests.simulation.story import run_seed
 
 FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """In memory: disks are simulated too."""
@@ -30,7 +33,7 @@ def show_seed(seed: int, *, is_verbose: bool) -> int:
         print("  " + line)
     for answer in report.answers if is_verbose else ():
         print(f"  {answer}")
-    print_wrong(report)
+    print_wrong(report.wrong)
     seconds = time.perf_counter() - began
     print(f"{report.virtual_seconds - 1000:.0f} virtual seconds in {seconds:.2f} s, trace {report.trace:08x}, wrong: {len(report.wrong)}")
     return 1 if report.wrong else 0
@@ -49,7 +52,7 @@ def run_seeds(seeds: Iterable[int], until: float | None = None) -> int:
         if report.wrong:
             wrong.append(seed)
             print(f"seed {seed}", flush=True)
-            print_wrong(report)
+            print_wrong(report.wrong)
     seconds = time.perf_counter() - began
     print(
         f"{count} seeds in {seconds:.1f} s, {virtual:.0f} virtual seconds ({virtual / max(seconds, 0.001):.0f}:1); wrong: {wrong or 'none'}"
@@ -57,6 +60,40 @@ def run_seeds(seeds: Iterable[int], until: float | None = None) -> int:
     return 1 if wrong else 0
 
 
-def print_wrong(report: Report) -> None:
-    for text in report.wrong[:8]:
+def run_anomalies(kinds: Iterable[str], points_count: int | None, seed: str) -> int:
+    """Each kind at every n; or at so many of them, which the seed chooses."""
+    wrong, began, lives_count = [], time.perf_counter(), 0
+    for kind in kinds:
+        for at in count() if points_count is None else _points(kind, points_count, seed):
+            life = live(kind, at, FOLDER)
+            lives_count += 1
+            if life.wrong:
+                wrong.append(f"{kind}:{at}")
+                print(f"{kind}:{at} {life.hit}", flush=True)
+                print_wrong(life.wrong)
+            if not life.hit:
+                break
+    print(f"{lives_count} lives in {time.perf_counter() - began:.1f} s; wrong: {', '.join(wrong) or 'none'}")
+    return 1 if wrong else 0
+
+
+def _points(kind: str, points_count: int, seed: str) -> range:
+    all_count = live(kind, None, FOLDER).anomaly.count
+    stride = max(1, all_count // points_count)
+    return range(random.Random(f"{kind} {seed}").randrange(stride), all_count, stride)
+
+
+def run_point(point: str) -> int:
+    """kind:n, as run_anomalies names it."""
+    kind, _, at = point.partition(":")
+    life = live(kind, int(at), FOLDER)
+    for answer in life.answers:
+        print(f"  {answer}")
+    print(f"{point} {life.hit or 'untouched'}")
+    print_wrong(life.wrong)
+    return 1 if life.wrong else 0
+
+
+def print_wrong(wrong: list[str]) -> None:
+    for text in wrong[:8]:
         print("  WRONG " + text[:1500].replace("\n", "\n      "), flush=True)

@@ -16,8 +16,10 @@ from tests.simulation import checks
 from tests.simulation.chaos import CLIENT, Chaos
 from tests.simulation.client import Answer, get
 from tests.simulation.files import File
+from tests.simulation.leftovers import left_behind, left_over
 from tests.simulation.origin import Origin
-from tests.simulation.plan import GRACE_SECONDS, STREAMED_BYTES_MAX, Plan, plan_of
+from tests.simulation.plan import STREAMED_BYTES_MAX, Plan, plan_of
+from tests.simulation.watching import Watch
 
 JOIN_SECONDS = 30.0
 SETTLE_SECONDS = 90.0
@@ -60,6 +62,7 @@ class Story:
         self.origin = Origin(self.world, random.Random(f"origin {plan.seed}"))
         self.chaos = Chaos(self.world, self.origin, plan)
         self.clients = Process("clients", CLIENT)
+        self.watch = Watch(self.world)
 
     def run(self) -> Report:
         report = self.report
@@ -67,6 +70,7 @@ class Story:
             self.world.run(self._tell())
         except (Stuck, TimeoutError, AssertionError) as error:
             report.wrong.append(f"{type(error).__name__}: {error}")
+        report.wrong += self.watch.found
         report.wrong += [f"unforeseen: {text}" for text in self.world.mistakes.found]
         report.events = self.chaos.events
         report.said = [f"{line.split(' ')[0]} {node.name}: {line.partition(' ')[2]}" for node in self.world.nodes for line in node.said]
@@ -75,11 +79,13 @@ class Story:
         return report
 
     async def _tell(self) -> None:
+        watching = self.world.loop.create_task(self.watch.run())
         await self._begin()
         await self._go_wrong()
         await self.chaos.heal()
         await self._agree()
         await self._all_works()
+        watching.cancel()
         await self._nothing_is_left()
 
     def _wrong(self, text: str) -> None:
@@ -95,8 +101,9 @@ class Story:
         for number in range(self.plan.peers_count + 1):
             node = self.world.add_node(skew_seconds=self.plan.skew_seconds[number])
             node.on_started = self._prepare
+            node.wrap = self.watch.wrapped
             if "liar" in self.plan.faults and number == self.plan.peers_count:
-                node.wrap = lying(random.Random(f"liar {self.plan.seed}"))
+                node.wrap = lying(random.Random(f"liar {self.plan.seed}"), self.watch.wrapped)
             await node.start()
         await self._until(self._is_one, JOIN_SECONDS, "the cluster never came together")
 
@@ -153,7 +160,7 @@ class Story:
 
     def _check(self, answer: Answer, file: File) -> None:
         self.report.answers.append(answer)
-        grace = 0.0 if self.plan.is_calm else GRACE_SECONDS
+        grace = 0.0 if self.plan.is_calm else self.plan.settings.grace_seconds
         for found in (checks.bytes_of_one_version(answer, file), checks.is_not_too_old(answer, file, grace)):
             if found:
                 self._wrong(f"{found}: {answer}")
@@ -199,20 +206,14 @@ class Story:
     async def _nothing_is_left(self) -> None:
         await asyncio.sleep(QUIET_SECONDS)
         for node in self.world.nodes:
-            for found in checks.left_over(node):
+            for found in left_over(node):
                 self._wrong(f"quiet, and left over at {found}")
         for node in reversed(self.world.nodes):
             await node.stop()
         await asyncio.sleep(1)
         for node in self.world.nodes:
-            assert node.process is not None
-            if node.process.tasks:
-                self._wrong(f"stopped, and still there at {node.name}: {[checks._name(task) for task in node.process.tasks]}")
-            if self.world.network.connections_of(node.process):
-                self._wrong(f"stopped, and connected: {node.name}")
-            held = checks.open_files(str(node.settings.cache_dir))
-            if held:
-                self._wrong(f"stopped, and open at {node.name}: {held}")
+            for found in left_behind(node, self.world):
+                self._wrong(f"stopped, and {found}")
 
     async def _until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         until = self.world.loop.time() + seconds
@@ -222,8 +223,8 @@ class Story:
             await asyncio.sleep(STEP_SECONDS)
 
 
-def lying(rng: random.Random) -> Callable[[Any], Any]:
+def lying(rng: random.Random, wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """An app that sometimes sends other bytes of pieces that it holds but does not own: what a digest is there for."""
     from tests.simulation.liar import Liar
 
-    return lambda app: Liar(app, rng)
+    return lambda app: Liar(wrap(app), rng)

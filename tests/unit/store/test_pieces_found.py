@@ -204,6 +204,26 @@ async def test_who_reads_a_damaged_piece_waits_where_somebody_fetches_it(tmp_pat
 
 
 @on_loop
+async def test_who_begins_in_the_middle_of_a_damaged_piece_has_read_nothing_of_it(tmp_path: Path):
+    shelf, _ = await reopened(tmp_path)
+    put(shelf, "/x", DATA)
+    await closed(shelf)
+    spoil(tmp_path, PIECE)
+    shelf, entry = await reopened(tmp_path)
+    shelf.on_damaged_piece(lambda entry, start, end: entry.body.expect(start, end))
+    assert entry is not None
+    reader = entry.body.open(PIECE + 1000, PIECE + 5000)
+    reading = asyncio.create_task(reader.next())
+    await until(lambda: entry.body.is_filling)
+    entry.body.write(PIECE, DATA[PIECE : 2 * PIECE])
+    entry.body.finish()
+    entry.body.ended(PIECE, 2 * PIECE)
+    assert await reading == DATA[PIECE + 1000 : PIECE + 5000]
+    reader.close()
+    await closed(shelf)
+
+
+@on_loop
 async def test_a_file_that_became_shorter_costs_its_last_pieces(tmp_path: Path):
     shelf, _ = await reopened(tmp_path)
     begin_part(shelf, (0, 2 * PIECE))
