@@ -20,10 +20,9 @@ from minicdn.core.headers import has
 from minicdn.core.journal import Mark
 from minicdn.core.message import Inform, Request
 from minicdn.core.novarysearch import SearchRule, canonical_key, parse_no_vary_search
-from minicdn.core.partial import span_of
 from minicdn.core.roster import PeerList
 from minicdn.core.vary import choose, selecting
-from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
+from minicdn.errors import ClientError, MinicdnError, UpstreamError
 from minicdn.node.askers import Askers, AskLease
 from minicdn.node.circuits import Circuits
 from minicdn.node.clock import Clock
@@ -168,21 +167,6 @@ class Cache:
     def open(self, body: Body, start: int, end: int | None) -> FollowingReader:
         """A reader that keeps the body's fill going while it is open."""
         return FollowingReader(body, body.open(start, end), self._dock.reader_left)
-
-    async def rest_of(self, request: Request, entry: Entry, start: int, end: int | None) -> Found:
-        """What a client is still to be sent of a body that the disk here does not take, or give back: from elsewhere, and not kept.
-        Raises UpstreamError, or BrokenBody where nobody has the rest of this very version."""
-        validator, length = strong_validator(entry.head), entry.body.length
-        if validator is None or length is None:
-            raise BrokenBody("the disk refuses, and nobody can go on with it")
-        end = length if end is None else end
-        fill = self._start(request, None, None, is_forwarded=False, part=Part(range_value(start, end, length), validator), may_keep=False)
-        outcome = await fill.wait_outcome()
-        rest = outcome.entry
-        if rest is None or strong_validator(rest.head) != validator or span_of(rest.head) != (start, end, length):
-            fill.release()
-            raise BrokenBody("the disk refuses, and others have another version by now")
-        return Found(rest, outcome.source, fill=fill)
 
     def keep_filling(self, body: Body) -> None:
         """Others will ask for its parts, though nobody reads it now."""
@@ -376,6 +360,10 @@ class Cache:
         """A piece for a swarm, from the upstream; from the peer at `hint` first, where it has it already."""
         suppliers = self._askers.of_upstream(hint=hint)
         return self._dock.start(request, None, suppliers, flight=None, is_wanted=True, part=part)
+
+    def load_rest(self, request: Request, part: Part) -> Fill:
+        """What a client lacks of a body that can't be kept here after all: to be passed on."""
+        return self._start(request, None, None, is_forwarded=False, part=part, may_keep=False)
 
     def _flight(self, request: Request, *, is_forwarded: bool, part: Part | None = None) -> object | None:
         """By what others join: the key, and the request's values of the fields that this key is known to vary by. A forwarded request

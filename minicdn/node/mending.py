@@ -1,4 +1,5 @@
-"""A piece that the disk has changed is fetched again while those who read it wait."""
+"""What the disk has changed or lost: a damaged piece is fetched again while those who read it wait; the rest of a body that the disk does
+not take, or give back, comes from elsewhere."""
 
 from __future__ import annotations
 
@@ -6,13 +7,35 @@ from collections.abc import Callable
 
 from minicdn.core.conditional import strong_validator
 from minicdn.core.message import Request
+from minicdn.core.partial import span_of
+from minicdn.errors import BrokenBody
 from minicdn.node.fill import Fill
+from minicdn.node.found import Found
 from minicdn.node.suppliers import Part
 from minicdn.node.wanted import range_value
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
 
 Load = Callable[[Request, Part, str | None], Fill]
+
+
+LoadRest = Callable[[Request, Part], Fill]
+
+
+async def rest_of(load: LoadRest, request: Request, entry: Entry, start: int, end: int | None) -> Found:
+    """What a client is still to be sent, from whoever else has it; not kept. Raises BrokenBody where nobody has the rest of this very
+    version."""
+    validator, length = strong_validator(entry.head), entry.body.length
+    if validator is None or length is None:
+        raise BrokenBody("the disk refuses, and nobody can go on with it")
+    end = length if end is None else end
+    fill = load(request, Part(range_value(start, end, length), validator))
+    outcome = await fill.wait_outcome()
+    rest = outcome.entry
+    if rest is None or strong_validator(rest.head) != validator or span_of(rest.head) != (start, end, length):
+        fill.release()
+        raise BrokenBody("the disk refuses, and others have another version by now")
+    return Found(rest, outcome.source, fill=fill)
 
 
 class Mender:

@@ -18,6 +18,7 @@ from minicdn.errors import BrokenBody, ClientError, CopyLost, MinicdnError
 from minicdn.node.delivery import Delivery, Part, deliver
 from minicdn.node.found import Found
 from minicdn.node.limits import is_loopback
+from minicdn.node.mending import rest_of
 from minicdn.node.node import Node
 from minicdn.node.reading import FollowingReader
 from minicdn.node.suppliers import full_key, passed_fields
@@ -116,7 +117,7 @@ class Content:
             await _send_part(response, part, reader)
         except CopyLost:
             cache, start = self._node.cache, reader.position
-            rest = await cache.rest_of(request, found.entry, start, part.end)
+            rest = await rest_of(cache.load_rest, request, found.entry, start, part.end)
             again = cache.open(rest.entry.body, 0, None)
             rest.release()
             try:
