@@ -44,12 +44,14 @@ class Askers:
         """URLs of those to ask before the upstream, nearest first; empty where that is this node itself."""
         return [url for url in self._before_me(key)[0] if self._circuits.may_ask(url)]
 
-    def of_owners(self, key: str, on_interim: Inform | None = None, *, wants_fresh: bool = False) -> list[Ask]:
-        """These, and the upstream at last."""
+    def of_owners(self, key: str, on_interim: Inform | None = None, *, wants_fresh: bool = False) -> tuple[list[Ask], bool]:
+        """These, and the upstream at last; and whether there are any of them."""
         urls, is_mine = self._before_me(key)
         asks = [self._asking_peer(url, wants_fresh, on_interim) for url in urls if self._circuits.take(url)]
         last = self._asking_upstream(on_interim)
-        return [*asks, last if is_mine else self._asking_with_leave(last, on_interim)]
+        # The upstream is there, too, where another that asks it in our place breaks off in mid-body.
+        lasts = [last] if is_mine else [self._asking_with_leave(last, on_interim), last]
+        return [*asks, *lasts], bool(asks)
 
     def of_upstream(self, on_interim: Inform | None = None, *, hint: str | None = None) -> list[Ask]:
         """The upstream, and before it the peer that has it already."""

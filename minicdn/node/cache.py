@@ -338,32 +338,22 @@ class Cache:
     ) -> Fill:
         is_own = is_forwarded or (request.key in self._passing and self.may_ask_upstream)
         if is_own:
-            suppliers = self._askers.of_upstream(on_interim)
+            suppliers, is_hot = self._askers.of_upstream(on_interim), False
         else:
-            suppliers = self._askers.of_owners(request.key, on_interim, wants_fresh=is_wanted)
-        is_hot = len(suppliers) > 1
+            suppliers, is_hot = self._askers.of_owners(request.key, on_interim, wants_fresh=is_wanted)
         may_deal = request.method == "GET" and flight is not None and base is None and not is_wanted
-        return self._dock.start(
-            request,
-            held,
-            suppliers,
-            flight=flight,
-            is_wanted=is_wanted,
-            is_hot=is_hot,
-            part=part,
-            base=base,
-            may_deal=may_deal,
-            may_keep=may_keep,
+        fill = Fill(
+            request, held, suppliers, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base, may_deal=may_deal, may_keep=may_keep
         )
+        return self._dock.start(fill, flight)
 
     def load_piece(self, request: Request, part: Part, hint: str | None) -> Fill:
         """A piece for a swarm, from the upstream; from the peer at `hint` first, where it has it already."""
-        suppliers = self._askers.of_upstream(hint=hint)
-        return self._dock.start(request, None, suppliers, flight=None, is_wanted=True, part=part)
+        return self._dock.start(Fill(request, None, self._askers.of_upstream(hint=hint), is_wanted=True, part=part))
 
-    def load_rest(self, request: Request, part: Part) -> Fill:
-        """What a client lacks of a body that can't be kept here after all: to be passed on."""
-        return self._start(request, None, None, is_forwarded=False, part=part, may_keep=False)
+    def load_rest(self, request: Request, part: Part, *, is_forwarded: bool) -> Fill:
+        """What who asked lacks of a body that can't be kept here after all: to be passed on."""
+        return self._start(request, None, None, is_forwarded=is_forwarded, part=part, may_keep=False)
 
     def _flight(self, request: Request, *, is_forwarded: bool, part: Part | None = None) -> object | None:
         """By what others join: the key, and the request's values of the fields that this key is known to vary by. A forwarded request

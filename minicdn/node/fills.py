@@ -19,12 +19,11 @@ from minicdn.core.counters import Counters
 from minicdn.core.decide import is_failure, may_serve_on_error
 from minicdn.core.digests import Verifier
 from minicdn.core.freshness import Policy, fits, freshen
-from minicdn.core.message import Request
 from minicdn.core.pieces import piece_bytes
 from minicdn.core.purging import Purge
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
-from minicdn.node.fill import Ask, Fill, Outcome
+from minicdn.node.fill import Fill, Outcome
 from minicdn.node.reading import close, skip
 from minicdn.node.receiving import Receiving, is_about_another, publish
 from minicdn.node.suppliers import UNREAD_BYTES_MAX, Kind, Part, Supply, is_early_news
@@ -69,30 +68,14 @@ class Dock:
         fills = self._filling.get(body)
         return fills[0] if fills else None
 
-    def start(
-        self,
-        request: Request,
-        held: Entry | None,
-        suppliers: list[Ask],
-        *,
-        flight: object | None,
-        is_wanted: bool = False,
-        is_hot: bool = False,
-        part: Part | None = None,
-        base: Entry | None = None,
-        may_deal: bool = False,
-        may_keep: bool = True,
-    ) -> Fill:
-        """flight: what others may join it by; None: nobody may. The rest as Fill has it."""
-        fill = Fill(
-            request, held, suppliers, is_wanted=is_wanted, is_hot=is_hot, part=part, base=base, may_deal=may_deal, may_keep=may_keep
-        )
+    def start(self, fill: Fill, flight: object | None = None) -> Fill:
+        """flight: what others may join it by; None: nobody may."""
         fill.told = Told(self._echoes.audible())
         self._fills.add(fill)
         if flight is not None:
             self._flights[flight] = fill
             fill.outcome.add_done_callback(lambda _: self._flights.pop(flight) if self._flights.get(flight) is fill else None)
-        fill.task = asyncio.get_running_loop().create_task(self._run(fill), name=f"fill {request.key}")
+        fill.task = asyncio.get_running_loop().create_task(self._run(fill), name=f"fill {fill.request.key}")
         fill.task.add_done_callback(lambda _: self._ended(fill))
         return fill
 

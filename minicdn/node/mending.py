@@ -4,6 +4,7 @@ not take, or give back, comes from elsewhere."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from minicdn.core.conditional import strong_validator
 from minicdn.core.message import Request
@@ -19,17 +20,18 @@ from minicdn.store.shelf import Shelf
 Load = Callable[[Request, Part, str | None], Fill]
 
 
-LoadRest = Callable[[Request, Part], Fill]
+class LoadRest(Protocol):
+    def __call__(self, request: Request, part: Part, *, is_forwarded: bool) -> Fill: ...
 
 
-async def rest_of(load: LoadRest, request: Request, entry: Entry, start: int, end: int | None) -> Found:
-    """What a client is still to be sent, from whoever else has it; not kept. Raises BrokenBody where nobody has the rest of this very
+async def rest_of(load: LoadRest, request: Request, entry: Entry, start: int, end: int | None, *, is_forwarded: bool = False) -> Found:
+    """What who asked is still to be sent, from whoever else has it; not kept. Raises BrokenBody where nobody has the rest of this very
     version."""
     validator, length = strong_validator(entry.head), entry.body.length
     if validator is None or length is None:
         raise BrokenBody("the disk refuses, and nobody can go on with it")
     end = length if end is None else end
-    fill = load(request, Part(range_value(start, end, length), validator))
+    fill = load(request, Part(range_value(start, end, length), validator), is_forwarded=is_forwarded)
     outcome = await fill.wait_outcome()
     rest = outcome.entry
     if rest is None or strong_validator(rest.head) != validator or span_of(rest.head) != (start, end, length):

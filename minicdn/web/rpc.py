@@ -13,10 +13,12 @@ from minicdn.core.message import Head, Inform, Request
 from minicdn.core.ranges import Unsatisfiable
 from minicdn.core.target import parse_target
 from minicdn.core.via import add_via, has_passed
-from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
+from minicdn.errors import BrokenBody, ClientError, CopyLost, MinicdnError, UpstreamError
 from minicdn.node.delivery import head_fields, status_member
 from minicdn.node.found import Found
+from minicdn.node.mending import rest_of
 from minicdn.node.node import Node
+from minicdn.node.reading import FollowingReader
 from minicdn.node.suppliers import held_tag
 from minicdn.node.wanted import wanted_spans
 from minicdn.store.entry import Entry
@@ -95,8 +97,7 @@ class PeerDoor:
         found.release()
         try:
             await self._send_head(send, answer, None if end is None else end - answer.offset)
-            while chunk := await reader.next():
-                await self._send_chunk(send, chunk)
+            await self._send_from(send, request, found, reader, answer.end)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except (BrokenBody, TimeoutError):
             scope["minicdn.connection"].cut()
@@ -112,6 +113,22 @@ class PeerDoor:
             return replace(answer, deal=pairs, hint=deal.hint, offset=0, end=None)
         self._node.swarms.bring(found.entry, request)
         return answer
+
+    async def _send_from(self, send: Send, request: Request, found: Found, reader: FollowingReader, end: int | None) -> None:
+        """As to a client: where the disk here refuses, the rest comes from the upstream."""
+        cache = self._node.cache
+        try:
+            while chunk := await reader.next():
+                await self._send_chunk(send, chunk)
+        except CopyLost:
+            rest = await rest_of(cache.load_rest, request, found.entry, reader.position, end, is_forwarded=True)
+            again = cache.open(rest.entry.body, 0, None)
+            rest.release()
+            try:
+                while chunk := await again.next():
+                    await self._send_chunk(send, chunk)
+            finally:
+                again.close()
 
     async def _send_chunk(self, send: Send, chunk: bytes) -> None:
         for part in self._node.limits.up.parts(chunk):

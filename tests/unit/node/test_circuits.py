@@ -193,7 +193,7 @@ class Desk:
         return self.lease
 
     async def fetch(self) -> Supply:
-        for ask in self.askers.of_owners("/file"):
+        for ask in self.askers.of_owners("/file")[0]:
             try:
                 return await ask(REQUEST, None, None, False)
             except PeerError:
