@@ -1,18 +1,17 @@
 """Bytes that the kernel sends from pages of its own (sendfile), past the event loop's transport: nothing is copied.
 
-From about 64 KiB on this costs less processor time than a write, from 1 MiB on less than half (docs/measurements.md). The head leaves in a
+At 100 KiB this costs more processor time than a write that copies, at 1 MiB about half (docs/measurements.md). The head leaves in a
 write of its own: as one segment with the pages the kernel would copy them. Only a plain TCP socket can do it, and only while the
 transport holds nothing back; whatever the socket does not take at once is the transport's again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import Any
 
 HAS_PAGES = hasattr(os, "memfd_create") and hasattr(os, "sendfile")
-PAGES_BYTES_MIN = 64 * 1024
+PAGES_BYTES_MIN = 512 * 1024
 
 
 class Pages:
@@ -56,16 +55,9 @@ def send_pages(transport: Any, fd: int, head: bytes, file: int, offset: int, cou
         return 0
 
 
-async def wait_writable(fd: int, seconds: float) -> None:
-    """Until the socket takes more, or is gone. A duplicate is watched: the descriptor itself is the transport's. TimeoutError."""
-    loop = asyncio.get_running_loop()
-    writable: asyncio.Future[None] = loop.create_future()
-    watched = os.dup(fd)
-    timer = loop.call_later(seconds, lambda: writable.done() or writable.set_exception(TimeoutError()))
+def send_file(fd: int, file: int, offset: int, count: int) -> int:
+    """How much of the file the socket took: 0 where it is full, or the file ends there. OSError where it is gone."""
     try:
-        loop.add_writer(watched, lambda: writable.done() or writable.set_result(None))
-        await writable
-    finally:
-        timer.cancel()
-        loop.remove_writer(watched)
-        os.close(watched)
+        return os.sendfile(fd, file, offset, count)
+    except BlockingIOError:
+        return 0

@@ -54,6 +54,20 @@ async def test_a_cached_file_is_read_without_a_thread(path, disk):
     assert {thread for _, thread in disk.threads} == {threading.get_ident()}
 
 
+@pytest.mark.skipif(not disk_module.HAS_CACHED_READS, reason="this system has no reads that don't wait")
+@on_loop
+async def test_what_leaves_from_a_file_is_looked_for_in_each_mib_of_it(path, monkeypatch):
+    storage = whole(path, random_bytes(4096 * KIB)).storage
+    real, gone = disk_module.read_cached, []
+    monkeypatch.setattr(disk_module, "read_cached", lambda fd, size, offset: None if offset in gone else real(fd, size, offset))
+    assert storage.cached_file(100, 3000 * KIB) is not None
+    gone.append(100 + 2048 * KIB)
+    assert storage.cached_file(100, 3000 * KIB) is None
+    assert storage.cached_file(100, 1000 * KIB) is not None
+    gone.append(99 + 1000 * KIB)
+    assert storage.cached_file(100, 1000 * KIB) is None
+
+
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL, errno.EAGAIN, errno.EIO])
 @on_loop
 async def test_where_cached_reads_do_not_work_a_thread_reads(path, disk, code):

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from minicdn.loops import loop_factory
+from minicdn.web.answering import Answering, ClientDisconnected
 from minicdn.web.express import _Said
-from minicdn.web.pages import HAS_PAGES, Pages, plain_socket, send_pages, wait_writable
+from minicdn.web.pages import HAS_PAGES, Pages, plain_socket, send_pages
 
 pytestmark = pytest.mark.skipif(not HAS_PAGES, reason="this system has no memfd_create or sendfile")
 BODY = os.urandom(600_000)
@@ -108,22 +110,92 @@ def test_a_socket_that_is_gone_is_the_transports_affair() -> None:
         assert written == [b"head"]
 
 
-@pytest.mark.parametrize("make_loop", LOOPS)
-def test_a_client_that_takes_nothing_is_not_waited_for_for_ever(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    async def run() -> None:
-        one, other = socket.socketpair()
-        with contextlib.closing(one), contextlib.closing(other):
-            one.setblocking(False)
-            await wait_writable(one.fileno(), 10)
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    one.send(BODY)
-            with pytest.raises(TimeoutError):
-                await wait_writable(one.fileno(), 0.01)
-            waiting = asyncio.ensure_future(wait_writable(one.fileno(), 10))
-            await asyncio.sleep(0)
-            other.recv(len(BODY))
-            await waiting
+class Sending(Answering):
+    """A body under way, and the protocol of its connection."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.scope, self.transport, self.flow = {"method": "GET"}, transport, FlowControl(transport)
+        self.response_started, self.response_complete, self.disconnected, self.chunked_encoding = True, False, False, False
+        self.expected_content_length = 2 * len(BODY)
+
+
+class FileServer(Server):
+    """Sends the file to each who connects, and keeps what came of that."""
+
+    def __init__(self, file: int, came: asyncio.Queue[int | BaseException], stall_seconds: float) -> None:
+        super().__init__(lambda _: None)
+        self._file, self._came, self._stall_seconds = file, came, stall_seconds
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.cycle = Sending(transport)  # type: ignore[arg-type]
+        self.task = asyncio.ensure_future(self._send())
+
+    async def _send(self) -> None:
+        assert self.cycle.may_send_files(plain_socket(self.transport))
+        try:
+            self._came.put_nowait(await self.cycle.send_file(self._file, 100, len(BODY), self._stall_seconds))
+        except (TimeoutError, ClientDisconnected) as error:
+            self._came.put_nowait(error)
+
+    def pause_writing(self) -> None:
+        self.cycle.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.cycle.flow.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.cycle.disconnected = True
+        self.cycle.flow.resume_writing()
+
+
+def sent_as_file(
+    make_loop: Callable[[], asyncio.AbstractEventLoop],
+    client: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]],
+    stall_seconds: float = 30,
+) -> tuple[bytes, int | BaseException]:
+    """What the client got, and what came of the sending, of all but the first 100 octets of a file that is shorter than was believed."""
+
+    async def run() -> tuple[bytes, int | BaseException]:
+        pages, came = Pages(BODY), asyncio.Queue[int | BaseException]()
+        server = await asyncio.get_running_loop().create_server(lambda: FileServer(pages.fd, came, stall_seconds), "127.0.0.1", 0)
+        async with asyncio.timeout(30):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=4096)
+            found = await client(reader, writer)
+            outcome = await came.get()
+        writer.close()
+        server.close()
+        return found, outcome
 
     with asyncio.Runner(loop_factory=make_loop) as runner:
-        runner.run(run())
+        return runner.run(run())
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_a_file_waits_for_a_slow_client(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def client(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> bytes:
+        return await reader.readexactly(len(BODY) - 100)
+
+    found, outcome = sent_as_file(make_loop, client)
+    assert found == BODY[100:]
+    assert outcome == len(BODY) - 100
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_a_client_that_takes_nothing_is_not_waited_for_for_ever(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def client(*_: object) -> bytes:
+        return b""
+
+    _, outcome = sent_as_file(make_loop, client, stall_seconds=0.05)
+    assert isinstance(outcome, TimeoutError)
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_a_client_that_leaves_ends_a_file(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        found = await reader.readexactly(10)
+        writer.transport.abort()
+        return found
+
+    found, outcome = sent_as_file(make_loop, client)
+    assert (found, type(outcome)) == (BODY[100:110], ClientDisconnected)
