@@ -26,12 +26,12 @@ from minicdn.errors import ClientError, MinicdnError, UpstreamError
 from minicdn.node.askers import Askers, AskLease
 from minicdn.node.circuits import Circuits
 from minicdn.node.clock import Clock
-from minicdn.node.fill import Fill, Outcome, may_join, wait_outcomes
+from minicdn.node.fill import Ask, Fill, Outcome, may_join, wait_outcomes
 from minicdn.node.fills import Dock
 from minicdn.node.found import Found
 from minicdn.node.purger import Purger
 from minicdn.node.reading import FollowingReader
-from minicdn.node.suppliers import Part, PeerSupplier, UpstreamSupplier
+from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier, as_part
 from minicdn.node.swarms import Swarms
 from minicdn.node.wanted import missing_spans, range_value, single_range
 from minicdn.store.body import Body
@@ -348,8 +348,10 @@ class Cache:
         return self._dock.start(fill, flight)
 
     def load_piece(self, request: Request, part: Part, hint: str | None) -> Fill:
-        """A piece for a swarm, from the upstream; from the peer at `hint` first, where it has it already."""
-        return self._dock.start(Fill(request, None, self._askers.of_upstream(hint=hint), is_wanted=True, part=part))
+        """A piece for a swarm, from the upstream; from the peer at `hint` first, where it has it already. What comes may be more: the
+        whole, where parts are not to be had any more."""
+        suppliers = [_taking_wholes(ask) for ask in self._askers.of_upstream(hint=hint)]
+        return self._dock.start(Fill(request, None, suppliers, is_wanted=True, part=part))
 
     def load_rest(self, request: Request, part: Part, *, is_forwarded: bool) -> Fill:
         """What who asked lacks of a body that can't be kept here after all: to be passed on."""
@@ -364,6 +366,13 @@ class Cache:
         variant = selecting(request.fields, ((b"vary", b", ".join(name for name, _ in names)),)) if names else None
         asks_owner = not is_forwarded and bool(self._askers.owners(request.key))
         return (request.method, request.key, variant, asks_owner, part.range if part is not None else None)
+
+
+def _taking_wholes(ask: Ask) -> Ask:
+    async def asking(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
+        return as_part(await ask(request, held, part, may_deal), part)
+
+    return asking
 
 
 def _part_of(asked: bytes | None) -> Part | None:

@@ -70,6 +70,9 @@ class Seed:
         self.relayed: set[int] = set()
         """Pieces that come from their owner. They are passed on as well, but not to who asks this node in the owner's place: nodes that
         do not agree on who that is would wait for each other in a ring."""
+        self.is_partless = False
+        """The upstream has sent the whole where a piece was asked for: it is taken as it comes, and that once at a time."""
+        self._whole: asyncio.Task[None] | None = None
         self._load = load
         self._find = find
         self._loading: dict[int, asyncio.Future[Entry]] = {}
@@ -130,7 +133,7 @@ class Seed:
 
     async def _wait_for_news(self, index: int) -> None:
         """Until its load is over; a moment, where it arrives in another way."""
-        task = self._running.get(index)
+        task = self._running.get(index) or self._whole
         await (asyncio.wait((task,)) if task is not None else asyncio.sleep(LOOK_SECONDS))
 
     def stop(self) -> None:
@@ -173,6 +176,9 @@ class Seed:
                 if entry.head.status == 206 and strong_validator(entry.head) == self.file.validator:
                     raise NoRoom("there is no room for a piece here")
                 raise Changed("the upstream has another version of the file, or sends no parts of it")
+            if fill.span == (0, self.file.length):
+                await self._take_whole(fill, entry, future)
+                return
             self.arriving.add(index)
             future.set_result(entry)
             fill.release()
@@ -185,6 +191,28 @@ class Seed:
             _tell(future, UpstreamError("the load of a piece was given up"))
             self.arriving.discard(index)
             del self._loading[index], self._running[index]
+
+    async def _take_whole(self, fill: Fill, entry: Entry, future: asyncio.Future[Entry]) -> None:
+        """All of the file comes where a piece was asked for: it is for whoever waits for any of it, and a second such stream for nobody."""
+        assert fill.task is not None
+        self.is_partless = True
+        future.set_result(entry)
+        fill.release()
+        if self._whole is not None:
+            fill.task.cancel()
+            await asyncio.wait((self._whole,))
+            return
+        arriving = set(range(self.pieces.count)) - self.arriving
+        self._whole = fill.task
+        self.arriving |= arriving
+        queue, self._queue = self._queue, []
+        for index, _ in queue:
+            self._loading.pop(index).set_result(entry)
+        try:
+            await asyncio.wait((fill.task,))
+        finally:
+            self._whole = None
+            self.arriving -= arriving
 
 
 def _tell(future: asyncio.Future[Entry], error: MinicdnError) -> None:
@@ -208,6 +236,11 @@ class Seeding:
             request = replace(request, fields=without(request.fields, VIA))
             seed = self._seeds[file] = Seed(file, request, pieces, self._load, self._find)
         return seed
+
+    def is_partless(self, file: FileId) -> bool:
+        """Whether the upstream has turned out to send no parts of it, whatever it says."""
+        seed = self._seeds.get(file)
+        return seed is not None and seed.is_partless
 
     def peers_gone(self, urls: set[str]) -> None:
         for seed in self._seeds.values():

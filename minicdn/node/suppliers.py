@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 
-from minicdn.core.conditional import is_strong, strip_conditionals, validation_fields
+from minicdn.core.conditional import is_strong, strip_conditionals, strong_validator, validation_fields
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_wire, is_fresh, rebase, storable
 from minicdn.core.headers import end_to_end, first, has_any, without
@@ -88,6 +88,14 @@ class Part:
 
     range: bytes
     validator: bytes | None = None
+
+
+def as_part(supply: Supply, part: Part | None) -> Supply:
+    """Who was asked for a part may send the whole (RFC 9110 §14.2): then it is the part from the start to the end."""
+    is_whole = supply.kind is Kind.FOUND and supply.end is None and supply.length is not None and supply.head.status == 200
+    if is_whole and part is not None and part.validator is not None and strong_validator(supply.head) == part.validator:
+        supply.end = supply.length
+    return supply
 
 
 def held_tag(stored: Stored | None) -> bytes | None:

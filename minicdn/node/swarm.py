@@ -44,6 +44,8 @@ class Swarm:
         self._me = me
         self._pieces = seed.pieces
         owned = deal_pieces(request.key, self._pieces.count, deal.dealers)
+        if owned and deal.hint is None:
+            owned[0] = 0  # the file's owner is named first: it has the first piece with the head
         self._owners = owned
         self.picker = Picker(request.key, self._pieces, deal.dealers, owned, me)
         self._expected: list[tuple[int, int]] = []
@@ -128,6 +130,7 @@ class Swarm:
                 if now - self._moved_at > VAIN_SECONDS and not picker.flights_count:
                     self._error = PeerError("nobody is left who has the rest, or may fetch it")
                     return
+                self._look_what_came()
                 errands = picker.tick(now, rng)
             else:
                 errands = picker.errands(now, rng)
@@ -137,6 +140,12 @@ class Swarm:
                 task.add_done_callback(self._errand_over)
             if not picker.is_done:
                 await self._wait(tick_at - now)
+
+    def _look_what_came(self) -> None:
+        """Where the whole comes in one stream, others' pieces come with it."""
+        if self.seed.is_partless:
+            for index in self._pieces.within(0, self._body.have.reach(0)):
+                self.picker.have(index)
 
     async def _wait(self, seconds: float) -> None:
         try:

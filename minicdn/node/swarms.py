@@ -81,15 +81,18 @@ class Swarms:
         if not fill.may_deal or supply.kind is not Kind.FOUND or supply.stored is None or supply.length is None:
             return False
         end = supply.length if supply.end is None else supply.end
-        if supply.deal is None and not self._is_worth_parting(supply, end - supply.offset):
+        if supply.deal is None and not self._is_worth_parting(fill.request.key, supply, end - supply.offset):
             return False
         is_worth = self._is_worth(supply.head, supply.length, end - supply.offset)
         return is_worth and (supply.deal is not None or len(self._dealers()) > 1)
 
-    def _is_worth_parting(self, supply: Supply, wanted: int) -> bool:
+    def _is_worth_parting(self, key: str, supply: Supply, wanted: int) -> bool:
         """Whether the rest of an upstream's answer is to be left unread, and asked for by those who own its pieces."""
         is_better = wanted > self.streamed_bytes_max or self._is_slow_for_all()
-        return is_better and (self._has_parts(supply.head) or supply.end is not None)
+        if not is_better or not (self._has_parts(supply.head) or supply.end is not None):
+            return False
+        validator = strong_validator(supply.head)
+        return validator is not None and not self._seeding.is_partless(FileId(key, validator, supply.length or 0))
 
     def _is_slow_for_all(self) -> bool:
         """Whether what this node takes in one answer and passes on would be held up by this node: by a cap, or by a lesser uplink."""
@@ -138,7 +141,7 @@ class Swarms:
     def _deal(self, file: FileId, hint: str | None = None) -> Deal | None:
         now, dealt = self._parts.clock.monotonic(), self._deals.get(file)
         if dealt is None or now - dealt.used_at > DEAL_SECONDS or dealt.deal.hint != hint:
-            dealers = self._dealers(besides=hint)
+            dealers = tuple(sorted(self._dealers(besides=hint), key=lambda dealer: dealer.url != self.me()))
             if not dealers:
                 return None
             dealt = self._deals[file] = _Dealt(Deal(dealers, hint), now)

@@ -24,7 +24,6 @@ SEGMENT_BYTES = 64 * 1024
 HIGH_BYTES = 64 * 1024
 LOW_BYTES = 16 * 1024
 EOF = b""
-WINDOW_CLAMP = getattr(socket, "TCP_WINDOW_CLAMP", None)
 KERNEL_BYTES = 128 * 1024
 """What the kernel takes of what can't be sent yet; a protocol sees what is beyond."""
 
@@ -45,8 +44,8 @@ class Socket:
         return self._end.peer
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
-        if level == socket.IPPROTO_TCP and option == WINDOW_CLAMP:
-            self._end.other.narrow(value)
+        if level == socket.SOL_SOCKET and option == socket.SO_RCVBUF:
+            self._end.other.narrow(2 * value)  # as Linux takes it
 
 
 class End(asyncio.Transport):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections import deque
 from typing import Any
 
@@ -23,8 +24,11 @@ HEAD_BYTES_MAX = 256 * 1024
 HEAD_END = b"\r\n\r\n"
 BODILESS = (204, 304)
 GATHER_SECONDS = 0.05
-UNREAD_BYTES_WIDE = 64 * 1024 * 1024
-WINDOW_CLAMP: int | None = getattr(socket, "TCP_WINDOW_CLAMP", None)
+NARROW_BYTES_MAX = 1024 * 1024
+RECEIVED_BYTES_WIDE = 128 * 1024
+SO_BUF_LOCK = 72 if sys.platform == "linux" else None
+"""Linux 5.14 and later: whether the system may change the size of a buffer that was set. A receive buffer of a given size is the only thing
+that keeps the other side from sending: TCP_WINDOW_CLAMP on a connection that is there already did not (half a megabyte came unread)."""
 
 
 class Lost(Exception):
@@ -42,6 +46,8 @@ class ClientConnection(asyncio.Protocol):
         self.status = 0
         self.fields: list[tuple[bytes, bytes]] = []
         self.exchanges_count = 0
+        self._is_wide = False
+        self._body_bytes = 0
         self._unread_bytes_max: int | None = None
         self._on_interim: Inform | None = None
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
@@ -51,6 +57,7 @@ class ClientConnection(asyncio.Protocol):
         self._begin("")
 
     def _begin(self, method: str) -> None:
+        self._is_wide, self._body_bytes = self.is_wide, 0
         self._parser = httptools.HttpResponseParser(self)
         self._method = method
         self._chunks: deque[bytes] = deque()
@@ -93,17 +100,27 @@ class ClientConnection(asyncio.Protocol):
         self._on_interim = on_interim
         self._transport.write(head)
 
+    @property
+    def is_wide(self) -> bool:
+        """So much has come by it that the system has opened its window far: what it has offered it can't take back."""
+        return self._is_wide or self._body_bytes > NARROW_BYTES_MAX
+
     def bound_unread(self, bytes_max: int | None) -> None:
         """How much the other side may send before it is read, from now on, where the system can say so. None: as the system likes it."""
         if bytes_max == self._unread_bytes_max:
             return
         self._unread_bytes_max = bytes_max
         sock = self._transport.get_extra_info("socket")
-        if sock is not None and WINDOW_CLAMP is not None:
+        if sock is not None and SO_BUF_LOCK is not None:
             try:
-                sock.setsockopt(socket.IPPROTO_TCP, WINDOW_CLAMP, bytes_max or UNREAD_BYTES_WIDE)
+                sock.setsockopt(socket.SOL_SOCKET, SO_BUF_LOCK, 0)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, bytes_max // 2 if bytes_max else RECEIVED_BYTES_WIDE)
+                if bytes_max is None:
+                    sock.setsockopt(socket.SOL_SOCKET, SO_BUF_LOCK, 0)  # grows by itself again
             except OSError:
                 pass  # then more of an answer that is left unread is lost, that is all
+        if bytes_max is None:
+            self._transport.resume_reading()
 
     async def write(self, data: bytes) -> None:
         """More of the request's body; waits while the other side is slow. Raises Lost."""
@@ -126,6 +143,8 @@ class ClientConnection(asyncio.Protocol):
         while not self._chunks:
             if self._is_whole:
                 return b""
+            if self._unread_bytes_max and self.is_open:
+                self._transport.resume_reading()
             await self._wait()
         if self._batch_bytes and len(self._chunks) > 1:
             chunk = b"".join(self._chunks)
@@ -133,13 +152,14 @@ class ClientConnection(asyncio.Protocol):
         else:
             chunk = self._chunks.popleft()
         self._queued_bytes -= len(chunk)
-        if self._queued_bytes < READ_AHEAD_BYTES // 2 and self.is_open:
+        if self._queued_bytes < READ_AHEAD_BYTES // 2 and not self._unread_bytes_max and self.is_open:
             self._transport.resume_reading()
         return chunk
 
     def gather(self, batch_bytes: int) -> None:
         """From now on the body comes in blocks of about so many bytes, where they come soon one after the other: to wake whoever reads for
         each packet costs more than the packet."""
+        self._is_wide = True
         self._batch_bytes = batch_bytes
 
     def close(self) -> None:
@@ -184,6 +204,8 @@ class ClientConnection(asyncio.Protocol):
                 self._refuse_surplus()
             else:
                 self._fail(f"the answer is no HTTP: {error}")
+        if self._unread_bytes_max and self._chunks and not self._is_whole and self.is_open:
+            self._transport.pause_reading()  # what is read here and then not wanted was sent in vain
         if self._is_bodiless and not HEAD_END.endswith(data[-len(HEAD_END) :]):
             self._refuse_surplus()
         if self._quiet_bytes > HEAD_BYTES_MAX and not self._is_whole:
@@ -272,7 +294,8 @@ class ClientConnection(asyncio.Protocol):
         self._quiet_bytes = 0
         self._chunks.append(body)
         self._queued_bytes += len(body)
-        if self._queued_bytes > (self._unread_bytes_max or READ_AHEAD_BYTES) and self.is_open:
+        self._body_bytes += len(body)
+        if self._queued_bytes > READ_AHEAD_BYTES and self.is_open:
             self._transport.pause_reading()
         if self._queued_bytes >= self._batch_bytes:
             self._wake()

@@ -33,15 +33,16 @@ class Pool:
         self._contexts = contexts or Contexts()
         self._is_closed = False
 
-    async def take(self, site: Site, waits: dict[str, float], *, is_new: bool = False) -> ClientConnection:
-        """An idle connection, else (or with is_new) a new one. Raises httpx's errors."""
+    async def take(self, site: Site, waits: dict[str, float], *, is_new: bool = False, is_narrow: bool = False) -> ClientConnection:
+        """An idle connection, else (or with is_new) a new one. is_narrow: one by which not much comes before it is read. Raises
+        httpx's errors."""
         try:
             async with asyncio.timeout(waits["pool"]):
                 await self._free.acquire()
         except TimeoutError:
             raise httpx.PoolTimeout("no connection became free") from None
         try:
-            connection = None if is_new else self._take_idle(site)
+            connection = None if is_new else self._take_idle(site, is_narrow)
             if connection is None:
                 connection = await self._connect(site, waits["connect"])
         except BaseException:
@@ -76,11 +77,15 @@ class Pool:
         """How many connections are in use, and how many are idle."""
         return {"taken_count": len(self._taken), "idle_count": self._idle_count}
 
-    def _take_idle(self, site: Site) -> ClientConnection | None:
+    def _take_idle(self, site: Site, is_narrow: bool) -> ClientConnection | None:
         """The one that was used last: the others may then grow old."""
-        while idle := self._idle.get(site):
-            connection, timer = idle.pop()
-            self._forget(site, idle, timer)
+        idle = self._idle.get(site, ())
+        for place in range(len(idle) - 1, -1, -1):
+            connection, timer = idle[place]
+            if connection.is_open and is_narrow and connection.is_wide:
+                continue
+            del idle[place]  # type: ignore[union-attr]
+            self._forget(site, idle, timer)  # type: ignore[arg-type]
             if connection.is_open:
                 return connection
         return None

@@ -45,9 +45,9 @@ class LeanTransport(httpx.AsyncBaseTransport):
         """Send, and wait for the head. Twice at most; a stream that was begun can't be sent again."""
         is_repeatable = request.method in REPEATABLE and isinstance(request.stream, httpx.ByteStream)
         on_connected = request.extensions.get("on_connected")
-        is_new = False
+        is_new, is_narrow = False, request.extensions.get("unread_bytes_max") is not None
         while True:
-            connection = await self._pool.take(site, waits, is_new=is_new)
+            connection = await self._pool.take(site, waits, is_new=is_new, is_narrow=is_narrow)
             if not connection.exchanges_count and on_connected is not None:
                 on_connected()
             try:

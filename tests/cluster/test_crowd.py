@@ -37,7 +37,7 @@ def test_several_large_files_at_once(stage: Stage) -> None:
     cluster = stage.cluster(nginx.url, peers=3, memory="32MiB")
     got = download_all([f"{cluster.url}/{n}.bin" for n in range(5)] * 4)
     assert [(one.code, one.size_bytes, one.sha256) for one in got] == [(0, *pair) for pair in zip(sizes, digests, strict=True)] * 4
-    assert nginx.bytes_sent() <= 1.02 * sum(sizes)
+    assert nginx.bytes_sent() <= 1.01 * sum(sizes), "what is under way of an owner's first answer is lost: little"
 
 
 @pytest.mark.parametrize("peers", [0, 3])

@@ -22,6 +22,7 @@ from minicdn.wire.http import Broken, Exchange, ExchangeError, HttpDoor, NotConn
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 Talk = Callable[["Side"], Awaitable[None]]
+BLOCK = 128 * 1024
 
 
 class Side:
@@ -44,6 +45,10 @@ class Side:
     async def say(self, octets: bytes) -> None:
         self._writer.write(octets)
         await self._writer.drain()
+
+    def buffer(self, bytes_max: int) -> None:
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bytes_max)
+        self._writer.transport.set_write_buffer_limits(0)
 
     async def hold_back(self) -> None:
         """Reads nothing, for as long as the test lasts."""
@@ -503,6 +508,42 @@ def test_a_slow_reader_costs_the_read_ahead_and_no_more(run: Any) -> None:
             assert READ_AHEAD_BYTES // 4 < largest <= READ_AHEAD_BYTES + 256 * 1024
             await exchange.close()
             assert stage.pool.statistics() == {"taken_count": 0, "idle_count": 1}
+
+    run(story())
+
+
+def test_what_may_be_left_unread_is_hardly_sent(run: Any) -> None:
+    """Neither by a new connection, nor after much has come by another one: what a system has offered it can't take back."""
+    if sys.platform != "linux":
+        pytest.skip("elsewhere the system decides")
+    sent = 0
+
+    async def talk(side: Side) -> None:
+        nonlocal sent
+        side.buffer(64 * 1024)
+        while True:
+            await side.head()
+            sent = 0
+            await side.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (32 * BLOCK))
+            for _ in range(32):
+                await side.say(bytes(BLOCK))
+                sent += BLOCK
+
+    async def story() -> None:
+        async with staged(talk) as stage:
+            for wide_before in (0, 3):
+                assert all([len(await stage.get()) == 32 * BLOCK for _ in range(wide_before)])
+                exchange = await stage.door.send("GET", stage.base, b"/x", ((b"Host", b"h"),), unread_bytes_max=64 * 1024)
+                chunks = exchange.chunks()
+                first, before = len(await anext(chunks)), -1
+                while sent != before:
+                    before = sent
+                    await asyncio.sleep(0.05)
+                assert sent < 10 * BLOCK
+                exchange.widen()
+                assert first + sum([len(chunk) async for chunk in chunks]) == 32 * BLOCK
+                await exchange.close()
+            assert stage.server.connections_count == 2
 
     run(story())
 
