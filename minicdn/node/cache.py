@@ -230,7 +230,8 @@ class Cache:
         if all(outcome.entry is entry for outcome in outcomes):
             return Found(entry, first.source, "partial", first.status, fill=fills[0], member=first.member)
         self._shelf.remove(entry)
-        if len(fills) == 1 and first.entry is not None and not missing_spans(request, first.entry):
+        is_part_alone = first.entry is not None and first.entry.head.status == 206  # of a gap, where nothing can be kept any more
+        if len(fills) == 1 and first.entry is not None and not is_part_alone and not missing_spans(request, first.entry):
             return Found(first.entry, first.source, "partial", first.status, fill=fills[0], member=first.member)
         fills[0].release()
         return await self._fill(request, None, "partial", is_forwarded=is_forwarded)

@@ -114,7 +114,10 @@ class DiskBudget:
 
     def plan_room(self, more_bytes: int) -> list[Entry] | None:
         """Who must leave for `more_bytes` to fit; None where they can't: nobody leaves in vain."""
-        over = self.used_bytes + more_bytes - self._budget_bytes
+        return self.plan_leaving(self.used_bytes + more_bytes - self._budget_bytes)
+
+    def plan_leaving(self, over: int) -> list[Entry] | None:
+        """Who must leave for so many bytes to become free."""
         excess = len(self._kept) - self._entries_max
         if over > self._kept_bytes:
             return None

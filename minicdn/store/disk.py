@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from minicdn.errors import CopyLost, DiskError
-from minicdn.store.files import HAS_CACHED_READS, CachedReadsUnknown, delete_file, read_at, read_cached, write_at
+from minicdn.store.files import HAS_CACHED_READS, CachedReadsUnknown, claim_space, delete_file, read_at, read_cached, write_at
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _INNOCENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ECANCELED)
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 class DiskStorage:
     """on_given_up: called once, when the file is closed and is to be deleted. on_damaged: called when bytes that should be there
-    can't be read."""
+    can't be read. on_refused: told of a write that failed and how many bytes are left of it; says whether it is worth another try."""
 
     medium = "disk"
 
@@ -50,7 +50,7 @@ class DiskStorage:
             "_synced_count",
             "_writes_count",
         ),
-        *("is_damaged", "on_damaged", "on_given_up", "path"),
+        *("is_damaged", "on_damaged", "on_given_up", "on_refused", "path"),
     )
 
     def __init__(self, path: Path, *, is_found: bool = False, on_given_up: Callable[[DiskStorage], None] | None = None) -> None:
@@ -58,6 +58,7 @@ class DiskStorage:
         self.path = path
         self.on_given_up = on_given_up or (lambda storage: delete_file(storage.path))
         self.on_damaged: Callable[[], None] | None = None
+        self.on_refused: Callable[[OSError, int], bool] = lambda error, size: False
         self.is_damaged = False
         self._is_created = is_found
         self._writes_count, self._synced_count = 0, 0 if is_found else -1
@@ -73,15 +74,39 @@ class DiskStorage:
 
     def write(self, offset: int, data: bytes) -> None:
         self._writes_count += 1
+        view = memoryview(data)
         try:
-            fd = self._open(create=True)
-            view = memoryview(data)
-            while view:
-                written = write_at(fd, view, offset)
-                offset += written
-                view = view[written:]
+            try:
+                self._write(offset, view)
+            except OSError as error:
+                if not self.on_refused(error, len(view)):
+                    raise
+                self._write(offset, view)
         except OSError as error:
             raise DiskError(f"{self.path}: {error.strerror or error}") from error
+
+    def claim(self, size: int) -> bool:
+        """Room on the disk for all of a body that comes in pieces: readers of one that has none half-way would have to be cut off."""
+        if size <= 0:
+            return True
+        try:
+            fd = self._open(create=True)
+            try:
+                claim_space(fd, size)
+            except OSError as error:
+                if not self.on_refused(error, size):
+                    raise
+                claim_space(fd, size)
+        except OSError:
+            return False
+        return True
+
+    def _write(self, offset: int, view: memoryview) -> None:
+        fd = self._open(create=True)
+        while view:
+            written = write_at(fd, view, offset)
+            offset += written
+            view = view[written:]
 
     def read(self, offset: int, size: int) -> bytes | None:
         if not self._has_cached_reads:

@@ -1,13 +1,15 @@
 """The disk's side of the shelf: the folder, its budget, and who writes what when (budget.py decides, recorder.py writes).
 
 A file is filled, kept and removed here; each of its faults ends here as well. Where the disk refuses, the answer is None or False,
-and the body is relayed instead: a full disk costs a copy, never a download.
+and the body is relayed instead: a full disk costs a copy, never a download. Where other programs have filled it below this cache's
+budget, entries leave for what comes, and while it refuses everything nothing is begun on it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -23,12 +25,18 @@ from minicdn.store.body import Body
 from minicdn.store.budget import DiskBudget, disk_cost
 from minicdn.store.disk import DiskStorage
 from minicdn.store.entry import Entry
+from minicdn.store.files import delete_file, free_space
 from minicdn.store.folder import CacheFolder
 from minicdn.store.growing import Growing
 from minicdn.store.index import Record, body_path, delete_record, recover
 from minicdn.store.recorder import Recorder
 from minicdn.store.summing import Summer
 
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+ROOM_BYTES = 8 * 1024 * 1024
+"""Freed at least where the disk is full, and kept free where a file begins."""
+REFUSED_SECONDS = 5.0
+"""After a refusal nothing is begun on the disk for so long."""
 TOUCH_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
 SUM_RECORD_BYTES = 16 * 1024 * 1024
@@ -52,6 +60,8 @@ class DiskCache:
         self._filling: dict[Body, DiskStorage] = {}
         self._counters = counters
         self._remove = remove
+        self._refused_until = float("-inf")
+        self._is_full = False
         self._names = count()
         self._run = token_hex(4)
 
@@ -124,8 +134,9 @@ class DiskCache:
             return None
         path = body_path(self._folder.objects, key, f"{self._run}{next(self._names):08x}")
         storage = DiskStorage(path, on_given_up=self._given_up)
-        if not self._budget.promise(storage, length):
+        if not self._has_space(length or 0) or not self._budget.promise(storage, length):
             return None
+        storage.on_refused = self._refused
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -135,6 +146,35 @@ class DiskCache:
         body = Body(storage, length)
         self._filling[body] = storage
         return body
+
+    def _has_space(self, length: int) -> bool:
+        """Whether the file system has so much left, with entries gone if need be."""
+        if asyncio.get_running_loop().time() < self._refused_until:
+            return False
+        assert self._folder is not None
+        free_bytes = free_space(self._folder.objects)
+        if free_bytes is None:
+            return True
+        coming = sum((body.length or 0) - body.have.total_bytes for body in self._filling)  # those in pieces have claimed their room
+        missing = length + max(coming, 0) + ROOM_BYTES - free_bytes
+        return missing <= 0 or self._free(missing)
+
+    def _refused(self, error: OSError, size: int) -> bool:
+        """A write failed. True: try again."""
+        if error.errno in FULL and self._free(max(size, ROOM_BYTES)):
+            return True
+        self._refused_until = asyncio.get_running_loop().time() + REFUSED_SECONDS
+        return False
+
+    def _free(self, bytes_wanted: int) -> bool:
+        """Entries leave, and their files at once: the budget has room, the disk has none."""
+        leaving = self._budget.plan_leaving(bytes_wanted)
+        self._is_full = True
+        try:
+            self._evict(leaving or ())
+        finally:
+            self._is_full = False
+        return bool(leaving)
 
     def begin(self, entry: Entry) -> None:
         """Its body begins to fill. Where what comes of it can be gone on with (RFC 9111 §3.4: a strong validator), a restart will find
@@ -170,10 +210,13 @@ class DiskCache:
 
     def _make_room(self, more_bytes: int) -> bool:
         leaving = self._budget.plan_room(more_bytes)
-        for entry in leaving or ():
+        self._evict(leaving or ())
+        return leaving is not None
+
+    def _evict(self, leaving: Iterable[Entry]) -> None:
+        for entry in leaving:
             self._counters.add("evictions_count")
             self._remove(entry)
-        return leaving is not None
 
     # Keeping
 
@@ -183,6 +226,9 @@ class DiskCache:
         if storage is None or storage.is_damaged or not entry.body.is_kept:
             return False
         if not self._reserve(storage, disk_cost(entry.body.length or 0)):  # a partial body has not come with its room
+            return False
+        if not entry.body.is_whole and not storage.claim(entry.body.length or 0):
+            self._counters.add("disk_errors_count")
             return False
         del self._filling[entry.body]
         self._admit(entry, storage, entry.body.length or 0)
@@ -263,4 +309,5 @@ class DiskCache:
 
     def _given_up(self, storage: DiskStorage) -> None:
         self._budget.given_up(storage)
-        self._recorder.delete(storage.path)
+        if not (self._is_full and delete_file(storage.path)):
+            self._recorder.delete(storage.path)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", None) if hasattr(os, "preadv") else None
@@ -18,6 +21,40 @@ def delete_file(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def free_space(folder: Path) -> int | None:
+    """Bytes that may still be written in the folder's file system; None where the system does not tell."""
+    try:
+        found = os.statvfs(folder)
+    except (AttributeError, OSError):
+        return None
+    return found.f_bavail * found.f_frsize
+
+
+def _find_fallocate() -> Callable[[int, int], None] | None:
+    """Linux's own call: os.posix_fallocate would lengthen the file, and write zeros where a file system can't do it."""
+    if sys.platform != "linux":
+        return None
+    try:
+        found = ctypes.CDLL(None, use_errno=True).fallocate64
+    except (OSError, AttributeError):
+        return None
+    found.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+    def claim(fd: int, size: int) -> None:
+        if found(fd, _KEEP_SIZE, 0, size):
+            code = ctypes.get_errno()
+            if code in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+                raise OSError(code, os.strerror(code))
+
+    return claim
+
+
+_KEEP_SIZE = 1
+claim_space = _find_fallocate() or (lambda fd, size: None)
+"""Room on the disk for so many bytes of a file, before they are written. Raises OSError where there is none; where the system can't do
+that, nothing happens."""
 
 
 class CachedReadsUnknown(Exception):

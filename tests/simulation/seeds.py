@@ -13,5 +13,6 @@ FOUND = {
     449: "A swarm took a piece for its own that its own load had put into the body that replaced it: readers were cut off.",
     1005: "Where the file system can't tell cached reads, bytes that others had filled in were not read back: honest peers were accused.",
     1082: "As 1005; the accused were off the list.",
+    2059: "The gap of a part that could not be kept any more was served for the range asked for: right bytes, but too few.",
     2137: "The simulator's own: a link that had been slow still owed a minute of what it had carried, long after all was healed.",
 }

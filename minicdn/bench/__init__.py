@@ -1,1 +1,0 @@
-"""`minicdn bench`: a small load test."""
