@@ -187,6 +187,23 @@ def get(what: str, fingerprint: str | None, **given: Any) -> int:
     return get_file(what, pin=pin_of(fingerprint), **given)
 
 
+@cli.command()
+@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.option("--url-file", metavar="FILE", help="More URLs, one a line, - for standard input; /paths are the first URL's server's.")
+@click.option("--duration", metavar="TIME", help="How long. [default 10s, or what --count takes]")
+@click.option("--count", metavar="N", help="How many requests, at most.")
+@click.option("--connections", metavar="N", help="How many requests at a time, each client with its own connection. [default 16]")
+@click.option("--range", "range_", metavar="RANGE", help="Ask for a part: 0-1023, 1000- or -500.")
+@click.option("--header", "headers", metavar="FIELD", multiple=True, help="'Name: value' in each request; may be given again.")
+@click.option("--timeout", metavar="TIME", help="The longest silence of an answer. [default 30s]")
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
+def bench(urls: tuple[str, ...], **given: Any) -> int:
+    """Put load on a node, or on any HTTP server: requests per second, latencies, and where the bytes came from."""
+    from minicdn.benching import bench as run_bench
+
+    return run_bench(urls, **given)
+
+
 def _given_flags(ctx: click.Context) -> dict[str, str | None]:
     given: dict[str, str | None] = {}
     for parameter in ctx.command.params:

@@ -43,6 +43,12 @@ class Console:
             self._write("\r\x1b[K" + text)
             self._has_progress = True
 
+    def clear(self) -> None:
+        """No progress is shown any more."""
+        if self._has_progress:
+            self._write("\r\x1b[K")
+            self._has_progress = False
+
     def _write(self, text: str) -> None:
         try:
             self._stream.write(text)

@@ -90,7 +90,7 @@ class Refused(OperatorError):
 
 
 class SourcesFailed(OperatorError):
-    """`get`: nobody who has the file could be reached, or went on to its end, in the time there was."""
+    """`get`: nobody who has the file could be reached, or went on to its end, in the time there was. `bench`: nobody answers."""
 
     exit_code = 7
 

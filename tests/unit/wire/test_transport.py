@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -544,6 +545,68 @@ def test_what_may_be_left_unread_is_hardly_sent(run: Any) -> None:
                 assert first + sum([len(chunk) async for chunk in chunks]) == 32 * BLOCK
                 await exchange.close()
             assert stage.server.connections_count == 2
+
+    run(story())
+
+
+def test_what_is_gathered_comes_in_blocks_and_a_trickle_all_the_same(run: Any) -> None:
+    heard = asyncio.Event()
+    size = 4 * BLOCK
+
+    async def talk(side: Side) -> None:
+        for _ in range(2):
+            await side.head()
+            await side.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size + 10))
+            await side.say(bytes(10))
+            await heard.wait()
+            for _ in range(size // 1024):
+                await side.say(bytes(1024))
+                await asyncio.sleep(0)
+
+    async def story() -> None:
+        async with staged(talk) as stage:
+            for _ in range(2):
+                heard.clear()
+                exchange = await stage.send()
+                exchange.gather(BLOCK // 2)
+                chunks = exchange.chunks()
+                assert len(await anext(chunks)) == 10
+                heard.set()
+                assert sum([len(chunk) async for chunk in chunks]) == size
+                await exchange.close()
+            assert stage.server.connections_count == 1
+
+    run(story())
+
+
+def test_the_system_counts_what_is_gathered(run: Any) -> None:
+    """A connection that is read for each packet of a large body costs more than the packets."""
+    if sys.platform != "linux":
+        pytest.skip("elsewhere it can't")
+    reads: list[int] = []
+
+    async def talk(side: Side) -> None:
+        await side.head()
+        await side.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (4 * BLOCK))
+        await heard.wait()
+        for _ in range(4 * BLOCK // 1024):
+            await side.say(bytes(1024))
+            await asyncio.sleep(0)
+        await side.rest()
+
+    heard = asyncio.Event()
+
+    async def story() -> None:
+        async with staged(talk) as stage:
+            exchange = await stage.send()
+            exchange.gather(BLOCK)
+            connection = next(iter(stage.pool._taken))
+            feed = connection._parser.feed_data
+            connection._parser = SimpleNamespace(feed_data=lambda data: reads.append(len(data)) or feed(data))
+            heard.set()
+            assert sum([len(chunk) async for chunk in exchange.chunks()]) == 4 * BLOCK
+            await exchange.close()
+            assert len(reads) < 12
 
     run(story())
 

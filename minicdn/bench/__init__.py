@@ -1,0 +1,1 @@
+"""`minicdn bench`: a small load test."""
