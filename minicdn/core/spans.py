@@ -1,13 +1,16 @@
 """Which bytes are there: a set of half-open spans [start, end), kept sorted, disjoint and merged.
 
 The progress of every Body is one of these. Almost always it holds a single span (a body filled in order), so the case
-"append to the last one" is the quick one; a body filled by pieces holds a few hundred at most.
+"append to the last one" is the quick one, and a single span takes the least room: a tuple of one start, which is nearly always the
+same, and one of one end. A body filled by pieces holds a few hundred spans at most, in lists.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+
+_AT_ZERO = (0,)
 
 
 class SpanSet:
@@ -16,8 +19,8 @@ class SpanSet:
     __slots__ = ("_ends", "_starts")
 
     def __init__(self, spans: Iterable[tuple[int, int]] = ()) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+        self._starts: list[int] | tuple[int, ...] = ()
+        self._ends: list[int] | tuple[int, ...] = ()
         for start, end in spans:
             self.add(start, end)
 
@@ -45,13 +48,17 @@ class SpanSet:
             raise ValueError(f"not a span: [{start}, {end})")
         if start == end:
             return
-        ends, starts = self._ends, self._starts
-        if ends and start == ends[-1]:
-            ends[-1] = end
+        ends = self._ends
+        if not ends:
+            self._starts, self._ends = (start,) if start else _AT_ZERO, (end,)
             return
-        if not starts:
-            self._starts, self._ends = [start], [end]  # no larger than that: most sets stay so
+        if start == ends[-1]:
+            if isinstance(ends, tuple):
+                self._ends = (end,)
+            else:
+                ends[-1] = end
             return
+        starts, ends = self._as_lists()
         first = bisect_right(ends, start - 1)
         last = bisect_right(starts, end)
         if first < last:
@@ -64,7 +71,7 @@ class SpanSet:
         """Take [start, end) out, splitting what it cuts. An empty span changes nothing."""
         if start >= end:
             return
-        ends, starts = self._ends, self._starts
+        starts, ends = self._as_lists()
         first = bisect_right(ends, start)
         last = bisect_right(starts, end - 1)
         if first >= last:
@@ -73,6 +80,11 @@ class SpanSet:
         rests = [(low, high) for low, high in rests if low < high]
         starts[first:last] = [low for low, _ in rests]
         ends[first:last] = [high for _, high in rests]
+
+    def _as_lists(self) -> tuple[list[int], list[int]]:
+        if isinstance(self._ends, tuple):
+            self._starts, self._ends = list(self._starts), list(self._ends)
+        return self._starts, self._ends  # type: ignore[return-value]
 
     def reach(self, start: int) -> int:
         """How far one can read on from `start` without a gap; `start` itself where that byte is not there."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from minicdn.core.freshness import Stored
 from minicdn.store.body import Body
-from minicdn.store.sharing import line_cost
 
 if TYPE_CHECKING:
     from minicdn.core.message import Head
+    from minicdn.store.memorycache import EntryCache
 
-ENTRY_OVERHEAD_BYTES = 1150
+ENTRY_OVERHEAD_BYTES = 1000
 """What an entry costs besides its body and its field lines: objects, indexes, the body's book-keeping. As measured; a test
 compares."""
 
@@ -32,10 +32,14 @@ class Entry:
     is_hot: bool = False
     """A copy of what another node owns."""
     touched_at: float = -inf
-    lines_bytes: int | None = None
-    """What its field lines take, where some are shared with other entries (sharing.py)."""
+    memory_cost_bytes: int = 0
+    """What it takes in memory; must not change while it is in a cache there."""
+    cache: EntryCache | None = None
+    older: Entry | None = None
+    newer: Entry | None = None
+    """The memory cache that it is in, and its neighbours in the order of use; all the cache's."""
 
-    @property
-    def memory_cost_bytes(self) -> int:
-        fields = self.lines_bytes if self.lines_bytes is not None else sum(map(line_cost, self.head.fields))
-        return ENTRY_OVERHEAD_BYTES + len(self.key) + fields + (self.body.length or 0)
+
+def memory_cost(entry: Entry, lines_bytes: int) -> int:
+    """lines_bytes: of its field lines, of which some are shared with other entries (sharing.py)."""
+    return ENTRY_OVERHEAD_BYTES + len(entry.key) + lines_bytes + (entry.body.length or 0)

@@ -20,7 +20,7 @@ from minicdn.core.freshness import Stored
 from minicdn.core.vary import is_same_variant
 from minicdn.store.body import Body
 from minicdn.store.diskcache import DiskCache
-from minicdn.store.entry import DISK_ENTRY_BYTES, Entry
+from minicdn.store.entry import DISK_ENTRY_BYTES, Entry, memory_cost
 from minicdn.store.memorycache import MemoryCache
 from minicdn.store.sharing import SharedLines
 
@@ -161,16 +161,19 @@ class Shelf:
 
     def restate(self, entry: Entry, stored: Stored) -> Entry:
         """The same body under a fresher head (a 304, a purge). Returns the entry, changed in place."""
+        is_in_memory = entry in self._memory
+        self._memory.discard(entry)
         self._settle_head(entry, stored)
         self._disk.record(entry)
-        if entry in self._memory and not self._memory.admit(entry):
+        if is_in_memory and not self._memory.admit(entry):
             self._evicted(entry)
         return entry
 
     def _settle_head(self, entry: Entry, stored: Stored) -> None:
         """One head, not two that say the same; in memory one that has what it can in common with others."""
         if entry.body.medium == "memory":
-            head, entry.lines_bytes = self._lines.share(stored.head)
+            head, lines_bytes = self._lines.share(stored.head)
+            entry.memory_cost_bytes = memory_cost(entry, lines_bytes)
             stored = replace(stored, head=head)
         entry.stored, entry.head = stored, stored.head
 
