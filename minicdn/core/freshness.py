@@ -2,7 +2,7 @@
 
     storable(request, head, …)  → Stored | NotStored     storing.py, with the lifetime from lifetime.py
     freshen(stored, head304, …) → Stored                 updating.py (304), apply_head (HEAD)
-    age_seconds, is_fresh, served_fields, rebase, expire, to_wire, from_wire        stored.py
+    age_seconds, is_fresh, served_fields, expire, to_facts, from_facts, to_wire, from_wire        stored.py
 
 One direction only: lifetime ← storing ← updating; each of them reads beside its part of RFC 9111.
 """
@@ -16,11 +16,12 @@ from minicdn.core.stored import (
     age_seconds,
     current_age,
     expire,
+    from_facts,
     from_wire,
     is_fresh,
-    rebase,
     remaining_seconds,
     served_fields,
+    to_facts,
     to_wire,
 )
 from minicdn.core.storing import storable
@@ -37,11 +38,12 @@ __all__ = [
     "expire",
     "fits",
     "freshen",
+    "from_facts",
     "from_wire",
     "is_fresh",
-    "rebase",
     "remaining_seconds",
     "served_fields",
     "storable",
+    "to_facts",
     "to_wire",
 ]

@@ -1,13 +1,15 @@
 """A stored response as a value: its head, and all that was settled about it when it was stored.
 
 Everything that takes thought (lifetime, age on arrival, what may be served stale) is worked out once, on arrival; a hit only compares
-instants. Instants are Unix seconds of this node's wall clock. Nodes' clocks differ, so a Stored that crosses the network
-is rebased: what travels in truth is an age, not an instant (RFC 9111 §4.2.3).
+instants. Instants are Unix seconds of this node's wall clock. Nodes' clocks differ, so what crosses the network is an age, not an instant
+(to_facts, from_facts; RFC 9111 §4.2.3).
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from minicdn.core import headers
 from minicdn.core.message import Head
@@ -81,18 +83,6 @@ def served_fields(stored: Stored, now: float, *, validated: bool = False) -> lis
     return [*kept, (b"Age", b"%d" % age_seconds(stored, now))]
 
 
-def rebase(stored: Stored, age_at_sender_seconds: float, now: float) -> Stored:
-    """The same response on this node's clock: it is as old now as its sender said (RFC 9111 §4.2.3, corrected_age_value)."""
-    age = max(0.0, float(age_at_sender_seconds))
-    return replace(
-        stored,
-        request_at=now,
-        response_at=now,
-        initial_age_seconds=age,
-        fresh_until=now + stored.lifetime_seconds - age,
-    )
-
-
 def expire(stored: Stored, now: float) -> Stored:
     """The same response, stale from now on: what a soft purge and an invalidation leave (RFC 9111 §4.4).
 
@@ -111,7 +101,7 @@ def expire(stored: Stored, now: float) -> Stored:
 
 
 def to_wire(stored: Stored) -> dict[str, object]:
-    """The value as a dict of str, bytes, numbers, booleans, None and lists of those: for peers and for disk."""
+    """The value as a dict of str, bytes, numbers, booleans, None and lists of those: for disk."""
     plain: dict[str, object] = {field.name: getattr(stored, field.name) for field in fields(stored)}
     plain["head"] = [stored.head.status, [[name, value] for name, value in stored.head.fields]]
     plain["selecting"] = None if stored.selecting is None else [[name, value] for name, value in stored.selecting]
@@ -129,6 +119,55 @@ def from_wire(plain: object) -> Stored:
         return Stored(**known)
     except (KeyError, TypeError, ValueError, OverflowError) as problem:
         raise ValueError(f"not a stored response: {problem}") from problem
+
+
+def to_facts(stored: Stored) -> list[object]:
+    """What a peer has to know of a response besides its head and its age, as plain values in their order."""
+    selecting = None if stored.selecting is None else [[name, value] for name, value in stored.selecting]
+    return [
+        selecting,
+        stored.date_at,
+        stored.lifetime_seconds,
+        stored.always_validate,
+        stored.may_serve_stale,
+        stored.is_immutable,
+        stored.stale_while_revalidate_seconds,
+        stored.stale_if_error_seconds,
+        stored.decided_by,
+        sorted(stored.tags),
+        sorted(stored.withheld),
+    ]
+
+
+def from_facts(facts: object, head: Head, age_at_sender_seconds: float, now: float) -> Stored:
+    """The response on this node's clock: it is as old now as its sender said (RFC 9111 §4.2.3, corrected_age_value). head: as it is to be
+    stored. Raises ValueError for anything that to_facts does not make; what a later version may add behind it is skipped."""
+    try:
+        selecting, date, lifetime, validates, is_lasting, immutable, revalidate, on_error, decided_by, tags, withheld, *_ = facts  # type: ignore[misc]
+        lifetime, age = _number(lifetime), max(0.0, float(age_at_sender_seconds))
+        return Stored(
+            head,
+            _selecting(selecting),
+            now,
+            now,
+            _number(date),
+            age,
+            lifetime,
+            now + lifetime - age,
+            _bool(validates),
+            _bool(is_lasting),
+            _bool(immutable),
+            _number(revalidate),
+            _number(on_error),
+            sys.intern(_text(decided_by)),
+            frozenset(map(_text, tags)) if tags else _NONE,
+            frozenset(map(_octets, withheld)) if withheld else _NONE,
+        )
+    except (TypeError, ValueError, OverflowError) as problem:
+        raise ValueError(f"not a stored response: {problem}") from problem
+
+
+_NONE: frozenset[Any] = frozenset()
 
 
 def _number(value: object) -> float:

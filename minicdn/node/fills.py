@@ -24,7 +24,7 @@ from minicdn.core.purging import Purge
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, Outcome
-from minicdn.node.reading import close, skip
+from minicdn.node.reading import close, skip, take_whole
 from minicdn.node.receiving import Receiving, is_about_another, publish
 from minicdn.node.suppliers import UNREAD_BYTES_MAX, Kind, Part, Supply, is_early_news
 from minicdn.node.swarms import Swarms
@@ -35,7 +35,7 @@ from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
 
 WIDE_PIECE_BYTES = 1024 * 1024
-"""A first piece above it comes as fast as it can: of so large a file, what is lost of the answer hardly counts."""
+"""A first piece above it comes as fast as it can: what is lost of so large an answer hardly counts."""
 
 
 class Dock:
@@ -153,7 +153,8 @@ class Dock:
                     await close(supply)
                     supply = await self._ask(fill, fill.part)
             body = self._receive(fill, supply)
-            supply = await self._stream(fill, supply, body)
+            if fill.span is not None or not take_whole(supply, body, is_get=fill.request.method == "GET"):
+                supply = await self._stream(fill, supply, body)
             self._complete(fill, body)
         finally:
             await close(supply)
@@ -260,8 +261,7 @@ class Dock:
         body, (position, end) = fill.entry.body, fill.span
         if end - position > WIDE_PIECE_BYTES:
             supply.widen()
-        # The rest of the answer is left unread: what is under way of it is lost, less than asking again would cost.
-        try:
+        try:  # the rest of the answer is left unread: what is under way of it is lost, less than asking again would cost
             async for chunk in supply.chunks:
                 await self._write(fill, body, position, chunk[: end - position])
                 position += len(chunk)

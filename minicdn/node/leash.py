@@ -7,8 +7,7 @@ earlier, and then there is nothing left to wait for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Set
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Set
 
 from minicdn.errors import PeerError
 
@@ -17,33 +16,21 @@ class Leash:
     """Waits under way, by the peer's URL. on_hold: called when somebody begins to wait."""
 
     def __init__(self) -> None:
-        self._held: dict[str, set[asyncio.Timeout]] = {}
+        self._held: dict[str, set[Hold]] = {}
         self.on_hold: Callable[[], None] = lambda: None
 
-    @asynccontextmanager
-    async def hold(self, url: str) -> AsyncIterator[None]:
-        """What is awaited within raises PeerError when the peer at `url` is let go."""
-        try:
-            async with asyncio.timeout(None) as scope:
-                self._held.setdefault(url, set()).add(scope)
-                self.on_hold()
-                try:
-                    yield
-                finally:
-                    self._release(url, scope)
-        except TimeoutError:
-            if scope.expired():
-                raise PeerError(f"{url} has left the list, or does not answer") from None
-            raise
+    def hold(self, url: str) -> Hold:
+        """`with leash.hold(url):` what is awaited within raises PeerError when the peer at `url` is let go."""
+        self.on_hold()
+        return Hold(self._held, url)
 
     def let_go(self, urls: Set[str]) -> None:
         """These peers are off the list, or else of no use."""
-        now = asyncio.get_running_loop().time()
         for url in urls:
-            for scope in self._held.get(url, ()):
-                scope.reschedule(now)
+            for hold in self._held.get(url, ()):
+                hold.let_go()
 
-    def waits(self, url: str) -> Set[asyncio.Timeout]:
+    def waits(self, url: str) -> Set[Hold]:
         """Those for this peer."""
         return self._held.get(url, set())
 
@@ -51,8 +38,31 @@ class Leash:
         """Whom somebody waits for."""
         return self._held.keys()
 
-    def _release(self, url: str, scope: asyncio.Timeout) -> None:
-        scopes = self._held[url]
-        scopes.discard(scope)
-        if not scopes:
-            del self._held[url]
+
+class Hold:
+    """As asyncio.timeout does it, but for the time: the task is cancelled, and the cancellation taken back where it ends the block."""
+
+    __slots__ = ("_cancelling_count", "_held", "_is_let_go", "_task", "_url")
+
+    def __init__(self, held: dict[str, set[Hold]], url: str) -> None:
+        self._held, self._url = held, url
+        self._is_let_go = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling_count = task, task.cancelling()
+        self._held.setdefault(self._url, set()).add(self)
+
+    def let_go(self) -> None:
+        if not self._is_let_go:
+            self._is_let_go = True
+            self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        holds = self._held[self._url]
+        holds.discard(self)
+        if not holds:
+            del self._held[self._url]
+        if self._is_let_go and self._task.uncancel() <= self._cancelling_count and kind is asyncio.CancelledError:
+            raise PeerError(f"{self._url} has left the list, or does not answer") from None

@@ -109,6 +109,14 @@ class Limits:
     def has_up(self) -> bool:
         return self.up.rate > 0
 
+    @property
+    def has_down(self) -> bool:
+        return self.down.rate > 0
+
+    @property
+    def has_upstream(self) -> bool:
+        return self.upstream.rate > 0
+
     def set_upstream(self, rate: float, nodes_count: int) -> None:
         """rate: of all nodes together; this one has its equal share."""
         self.upstream.set_rate(share(rate, nodes_count))
@@ -116,6 +124,10 @@ class Limits:
     def note_up(self, count: int) -> None:
         """So many bytes leave without waiting: nothing is capped."""
         self.up_pace.add(count, self._monotonic())
+
+    def note_down(self, count: int) -> None:
+        """So many bytes came, and nothing is capped."""
+        self.down_pace.add(count, self._monotonic())
 
     async def wait_up(self, count: int) -> None:
         """Before so many bytes are sent to a peer, or to a client on another machine."""

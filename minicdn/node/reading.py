@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
+from minicdn.core.digests import Verifier
+from minicdn.errors import UpstreamError
 from minicdn.node.suppliers import Supply
 from minicdn.store.body import Body
 from minicdn.store.reader import Reader
+
+
+def take_whole(supply: Supply, body: Body, *, is_get: bool) -> bool:
+    """A small body that came with its head needs no reading, and who waits for it finds it whole. False where it has to be read. Raises
+    UpstreamError where it is not what its head says."""
+    if supply.end is not None or supply.offset or body.medium != "memory":
+        return False
+    whole = supply.take_whole()
+    if whole is None:
+        return False
+    verifier = Verifier(supply.head.fields if is_get else ())
+    verifier.update(whole)
+    if not verifier.fits():
+        raise UpstreamError("the body does not fit its digest")
+    if whole:
+        body.write(0, whole)
+    return True
 
 
 async def skip(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]:

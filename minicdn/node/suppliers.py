@@ -13,7 +13,7 @@ from enum import Enum
 
 from minicdn.core.conditional import is_strong, strip_conditionals, strong_validator, validation_fields
 from minicdn.core.counters import Counters
-from minicdn.core.freshness import NotStored, Policy, Stored, from_wire, is_fresh, rebase, storable
+from minicdn.core.freshness import NotStored, Policy, Stored, from_facts, is_fresh, storable
 from minicdn.core.headers import end_to_end, first, has_any, without
 from minicdn.core.message import Fields, Head, Inform, Request
 from minicdn.core.partial import part_fields, span_of, whole_head
@@ -70,6 +70,8 @@ class Supply:
     """All of the body is wanted; up to then little of it is let come."""
     gather: Callable[[], None] = lambda: None
     """The bytes may come in blocks."""
+    take_whole: Callable[[], bytes | None] = lambda: None
+    """All of `chunks`, where they came with the head and need not wait for a cap; then nothing is left of them."""
     deal: Deal | None = None
     """How the bytes are to be come by, where none of them follow."""
 
@@ -222,7 +224,15 @@ class UpstreamSupplier:
             status=answer.head.status,
             widen=answer.widen,
             gather=answer.gather,
+            take_whole=lambda: self._take_whole(answer),
         )
+
+    def _take_whole(self, answer: UpstreamAnswer) -> bytes | None:
+        whole = None if self._limits.has_upstream or self._limits.has_down else answer.take_whole()
+        if whole:
+            self._counters.add("upstream_received_bytes", len(whole))
+            self._limits.note_down(len(whole))
+        return whole
 
     async def _counted(self, answer: UpstreamAnswer) -> AsyncIterator[bytes]:
         try:
@@ -311,7 +321,7 @@ class PeerSupplier:
         )
         self._counters.add("peer_requests_count")
         try:
-            async with self._leash.hold(url):
+            with self._leash.hold(url):
                 found = await self._client.fetch(url, message, on_interim)
         except PeerError:
             self._counters.add("peer_errors_count")
@@ -335,7 +345,7 @@ class PeerSupplier:
         return Supply(
             kind={"unchanged": Kind.UNCHANGED, "pass": Kind.PASS}.get(answer.kind, Kind.FOUND),
             head=head,
-            stored=self._received(url, answer),
+            stored=self._received(url, answer, head),
             length=answer.length,
             offset=answer.offset,
             end=answer.end,
@@ -348,14 +358,22 @@ class PeerSupplier:
             member=answer.member,
             is_stale=answer.is_stale,
             deal=_deal(answer),
+            take_whole=lambda: self._take_whole(found),
         )
 
-    def _received(self, url: str, answer: FetchAnswer) -> Stored | None:
+    def _take_whole(self, found: PeerAnswer) -> bytes | None:
+        whole = None if self._limits.has_down else found.take_whole()
+        if whole:
+            self._counters.add("peer_received_bytes", len(whole))
+            self._limits.note_down(len(whole))
+        return whole
+
+    def _received(self, url: str, answer: FetchAnswer, head: Head) -> Stored | None:
         """The owner's facts on our watch: age counts from what the owner said, not from its clock."""
         if answer.stored is None:
             return None
         try:
-            return rebase(from_wire(answer.stored), answer.age_seconds, self._wall())
+            return from_facts(answer.stored, head, answer.age_seconds, self._wall())
         except ValueError as error:
             raise PeerError(f"{url}: its facts can't be read: {error}") from error
 
@@ -363,7 +381,7 @@ class PeerSupplier:
         async with aclosing(found.chunks()) as chunks:  # type: ignore[type-var]
             try:
                 while True:
-                    async with self._leash.hold(url):
+                    with self._leash.hold(url):
                         chunk = await anext(chunks, b"")
                     if not chunk:
                         return

@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from minicdn.core.freshness import current_age, to_wire
+from minicdn.core.freshness import current_age, to_facts
 from minicdn.core.headers import end_to_end
 from minicdn.core.journal import Mark
-from minicdn.core.message import Head, Inform, Request
+from minicdn.core.message import Inform, Request
 from minicdn.core.ranges import Unsatisfiable
 from minicdn.core.target import parse_target
 from minicdn.core.via import add_via, has_passed
@@ -154,7 +154,7 @@ class PeerDoor:
             kind=kind,
             status=entry.head.status,
             fields=fields,
-            stored=to_wire(replace(stored, head=Head(stored.head.status, tuple(fields)))) if stored is not None else None,
+            stored=to_facts(stored) if stored is not None else None,
             age_seconds=current_age(stored, now) if stored is not None else 0.0,
             length=entry.body.length if fetch.method == "GET" else 0,
             offset=offset,

@@ -41,6 +41,10 @@ class Lost(Exception):
         self.is_answered = is_answered
 
 
+class Silent(Exception):
+    """Nothing came within the deadline."""
+
+
 class ClientConnection(asyncio.Protocol):
     """Exchanges one after the other: send(), wait_head(), read() until empty; then is_reusable tells whether there may be more."""
 
@@ -137,19 +141,30 @@ class ClientConnection(asyncio.Protocol):
         """The body was written. Without it the next request would be read as the rest of this one."""
         self._is_sent = True
 
-    async def wait_head(self) -> None:
-        """Until status and fields of the final response are there. Raises Lost."""
+    async def wait_head(self, seconds: float | None = None) -> None:
+        """Until status and fields of the final response are there. Raises Lost; Silent after so many seconds."""
         while not self._has_head:
-            await self._wait()
+            await self._wait(seconds)
 
-    async def read(self) -> bytes:
-        """The next bytes of the body; empty at its end. Raises Lost where it ends early."""
+    def take_whole(self) -> bytes | None:
+        """The body, where all of it is here already and none of it was read."""
+        if not self._is_whole or self._error is not None:
+            return None
+        whole = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._queued_bytes = 0
+        if self.is_open:
+            self._transport.resume_reading()  # a long one may have stopped it, and the next answer must be read
+        return whole
+
+    async def read(self, seconds: float | None = None) -> bytes:
+        """The next bytes of the body; empty at its end. Raises Lost where it ends early; Silent after so many seconds."""
         while not self._chunks:
             if self._is_whole:
                 return b""
             if self._unread_bytes_max and self.is_open:
                 self._transport.resume_reading()
-            await self._wait()
+            await self._wait(seconds)
         if self._batch_bytes and len(self._chunks) > 1:
             chunk = b"".join(self._chunks)
             self._chunks.clear()
@@ -196,14 +211,18 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and not self._is_lost:
             self._transport.abort()
 
-    async def _wait(self) -> None:
+    async def _wait(self, seconds: float | None) -> None:
         if self._is_lost or self._error is not None:
             raise Lost(self._error or "the connection was closed", is_answered=self._is_answered)
-        self._waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, _end_wait, waiter, seconds)
         try:
-            await self._waiter
+            await waiter
         finally:
             self._waiter = None
+            if timer is not None:
+                timer.cancel()
 
     def _wake(self) -> None:
         if self._gathering is not None:
@@ -344,3 +363,8 @@ class ClientConnection(asyncio.Protocol):
             return
         self._is_whole = True
         self._wake()
+
+
+def _end_wait(waiter: asyncio.Future[None], seconds: float) -> None:
+    if not waiter.done():
+        waiter.set_exception(Silent(f"silent for {seconds:g} s"))

@@ -21,6 +21,7 @@ from minicdn.core.message import Fields
 from minicdn.core.target import parse_target
 from minicdn.errors import ClientError
 from minicdn.wire.codec import Taker
+from minicdn.wire.reading import Read, anything, flag, integer, listed, number, octets, read, said, text
 
 KINDS = ("found", "answered", "unchanged", "pass", "busy", "failed", "refused")
 FIELDS_MAX = 256
@@ -36,13 +37,13 @@ def fields_from_wire(items: Any) -> tuple[tuple[bytes, bytes], ...]:
     """Raises ClientError(400)."""
     lines = []
     for item in items:
-        if not isinstance(item, list) or len(item) != 2 or not all(type(part) is bytes for part in item):
+        if type(item) is not list or len(item) != 2 or type(item[0]) is not bytes or type(item[1]) is not bytes:
             raise ClientError(400, "a field line is not a pair of bytes")
         lines.append((item[0], item[1]))
     return tuple(lines)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FetchRequest:
     """method: GET or HEAD. fields: the client's end-to-end ones, lower case, without ranges and conditions.
 
@@ -64,48 +65,18 @@ class FetchRequest:
     asker: str | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        return {
-            "method": self.method,
-            "key": self.key,
-            "fields": fields_to_wire(self.fields),
-            "held": self.held,
-            "range": self.range,
-            "validator": self.validator,
-            "target": self.target,
-            "wants_fresh": self.wants_fresh,
-            "mark": self.mark,
-            "asker": self.asker,
-        }
+        """What is not said is as it is by default."""
+        return said(self, _REQUEST)
 
     @classmethod
     def from_wire(cls, found: Any) -> FetchRequest:
-        take = Taker(found)
-        method, key = take.text("method", length_max=8), take.text("key", length_max=KEY_LENGTH_MAX)
-        if method not in ("GET", "HEAD") or not key.startswith("/") or not key.isascii() or key.startswith("/_"):
-            raise ClientError(400, "that is nothing a peer can be asked for")
-        return cls(
-            method=method,
-            key=key,
-            fields=fields_from_wire(take.items("fields", count_max=FIELDS_MAX)),
-            held=take.octets("held", length_max=1024, default=None),
-            range=take.octets("range", length_max=1024, default=None),
-            validator=take.octets("validator", length_max=1024, default=None),
-            wants_fresh=take.flag("wants_fresh", default=False),
-            target=_target(take.text("target", length_max=KEY_LENGTH_MAX, default=None)),
-            mark=take.text("mark", length_max=64, default=""),
-            asker=take.text("asker", length_max=512, default=None),
-        )
+        return cls(**read(found, _REQUEST, ("method", "key", "fields")))
 
 
-def _target(text: str | None) -> str | None:
-    if text is not None and (not text.startswith("/") or text.startswith("/_")):
-        raise ClientError(400, "that is nothing a peer can be asked for")
-    return None if text is None else parse_target(text.encode("utf-8", "replace"))
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FetchAnswer:
-    """stored: facts as Stored.to_wire gives them, with `age_seconds` as of now. length: of the whole body, None when not known.
+    """stored: facts as core/stored.py's to_facts gives them, with `age_seconds` as of now; their head is status and fields.
+    length: of the whole body, None when not known.
     offset, end: where the bytes that follow begin and end (end None: at the end of the body). source: where the owner had them from.
     detail: for people. deal: instead of bytes, the peers among whom the file's pieces are dealt, with their weights; hint: one of them that
     has all of it, or gets it in order."""
@@ -129,51 +100,40 @@ class FetchAnswer:
     hint: str | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "status": self.status,
-            "fields": fields_to_wire(self.fields),
-            "stored": self.stored,
-            "age_seconds": self.age_seconds,
-            "length": self.length,
-            "offset": self.offset,
-            "end": self.end,
-            "source": self.source,
-            "detail": self.detail,
-            "member": self.member,
-            "upstream_status": self.upstream_status,
-            "is_stale": self.is_stale,
-            "timed_out": self.timed_out,
-            "retry_after_seconds": self.retry_after_seconds,
-            "deal": [list(pair) for pair in self.deal],
-            "hint": self.hint,
-        }
+        """What is not said is as it is by default."""
+        return said(self, _ANSWER)
 
     @classmethod
     def from_wire(cls, found: Any) -> FetchAnswer:
-        take = Taker(found)
-        kind = take.text("kind", length_max=16)
-        if kind not in KINDS:
-            raise ClientError(400, f"an answer of the unknown kind {kind!r}")
-        return cls(
-            kind=kind,
-            status=take.integer("status", high=599),
-            fields=fields_from_wire(take.items("fields", count_max=FIELDS_MAX * 4)),
-            stored=found.get("stored"),
-            age_seconds=take.number("age_seconds"),
-            length=take.integer("length", default=None),
-            offset=take.integer("offset"),
-            end=take.integer("end", default=None),
-            source=take.text("source", length_max=16),
-            detail=take.text("detail", length_max=4096),
-            member=take.octets("member", length_max=4096, default=None),
-            upstream_status=take.integer("upstream_status", high=999, default=0),
-            is_stale=take.flag("is_stale", default=False),
-            timed_out=take.flag("timed_out"),
-            retry_after_seconds=take.number("retry_after_seconds", default=None),
-            deal=tuple(_dealer(item) for item in take.items("deal", count_max=DEALERS_MAX, default=())),
-            hint=take.text("hint", length_max=512, default=None),
-        )
+        return cls(**read(found, _ANSWER, ("kind",)))
+
+
+def _method(value: Any) -> str:
+    if value not in ("GET", "HEAD"):
+        raise ClientError(400, "that is nothing a peer can be asked for")
+    return value
+
+
+def _key(value: Any) -> str:
+    if type(value) is not str or len(value) > KEY_LENGTH_MAX or not value.startswith("/") or not value.isascii() or value.startswith("/_"):
+        raise ClientError(400, "that is nothing a peer can be asked for")
+    return value
+
+
+def _target(value: Any) -> str:
+    if type(value) is not str or len(value) > KEY_LENGTH_MAX or not value.startswith("/") or value.startswith("/_"):
+        raise ClientError(400, "that is nothing a peer can be asked for")
+    return parse_target(value.encode("utf-8", "replace"))
+
+
+def _kind(value: Any) -> str:
+    if value not in KINDS:
+        raise ClientError(400, "an answer of an unknown kind")
+    return value
+
+
+def _fields(count_max: int) -> Read:
+    return lambda value: fields_from_wire(listed(value, count_max))
 
 
 def _dealer(item: Any) -> tuple[str, float]:
@@ -181,3 +141,37 @@ def _dealer(item: Any) -> tuple[str, float]:
         raise ClientError(400, "a dealer is not a pair of URL and weight")
     take = Taker({"url": item[0], "weight": item[1]})
     return take.text("url", length_max=512), take.number("weight", high=1e6)
+
+
+_REQUEST: dict[str, tuple[Any, Read]] = {
+    "method": (None, _method),
+    "key": (None, _key),
+    "fields": (None, _fields(FIELDS_MAX)),
+    "held": (None, octets(1024)),
+    "range": (None, octets(1024)),
+    "validator": (None, octets(1024)),
+    "target": (None, _target),
+    "wants_fresh": (False, flag),
+    "mark": ("", text(64)),
+    "asker": (None, text(512)),
+}
+_ANSWER: dict[str, tuple[Any, Read]] = {
+    "kind": (None, _kind),
+    "status": (0, integer(599)),
+    "fields": ((), _fields(FIELDS_MAX * 4)),
+    "stored": (None, anything),
+    "age_seconds": (0.0, number()),
+    "length": (None, integer()),
+    "offset": (0, integer()),
+    "end": (None, integer()),
+    "source": ("none", text(16)),
+    "detail": ("", text(4096)),
+    "member": (None, octets(4096)),
+    "upstream_status": (0, integer(999)),
+    "is_stale": (False, flag),
+    "timed_out": (False, flag),
+    "retry_after_seconds": (None, number()),
+    "deal": ((), lambda value: tuple(map(_dealer, listed(value, DEALERS_MAX)))),
+    "hint": (None, text(512)),
+}
+"""What is said, by name: its default, and how it is read. Only what differs from its default travels."""

@@ -1,14 +1,16 @@
 """The door to httpx: one exchange, head first, then the body as it arrives.
 
 Driven at transport level, so that nothing is added to a message (no cookies, no redirects, no decoding) and the target goes out byte for
-byte. httpx's errors end here; what leaves is one of these words: Unreachable (nothing was answered; NotConnected: there was no
-connection either), TimedOut, Broken (cut in the middle).
+byte. Any transport of httpx's can stand behind the door; ours is asked without httpx's requests and responses, which cost more than
+all the rest of a short exchange. httpx's errors end here; what leaves is one of these words: Unreachable (nothing was answered;
+NotConnected: there was no connection either), TimedOut, Broken (cut in the middle).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Any
 
 import httpx
 
@@ -50,20 +52,36 @@ class _Content(httpx.AsyncByteStream):
             yield chunk
 
 
+class Base:
+    """Where to: scheme, host and port of an absolute URL. netloc: as the Host field says it, without the scheme's own port."""
+
+    __slots__ = ("netloc", "port", "scheme", "site", "url")
+
+    def __init__(self, url: httpx.URL) -> None:
+        self.url = url.copy_with(raw_path=b"/")
+        self.scheme, self.netloc = url.scheme, url.netloc
+        self.site = url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+
+
 class Exchange:
     """A response whose body is still to be read. Close it, always."""
 
-    __slots__ = ("_response", "fields", "status")
+    __slots__ = ("_stream", "fields", "status")
 
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
-        self.status = response.status_code
-        self.fields: Fields = response.headers.raw
+    def __init__(self, status: int, fields: Fields, stream: Any) -> None:
+        """stream: the body's bytes; those of our own transport can do more than httpx's."""
+        self._stream = stream
+        self.status = status
+        self.fields = fields
+
+    def take_whole(self) -> bytes | None:
+        """The body, where all of it came with the head, and can be had without waiting. Then there is nothing left to read."""
+        take_whole = getattr(self._stream, "take_whole", None)
+        return take_whole() if take_whole is not None else None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises Broken or TimedOut where it ends early."""
-        stream = self._response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
+        stream = self._stream
         try:
             async with aclosing(stream.__aiter__()) as parts:  # type: ignore[type-var]
                 async for chunk in parts:
@@ -73,13 +91,13 @@ class Exchange:
 
     def widen(self) -> None:
         """All of the body is wanted, as fast as it comes."""
-        widen = getattr(self._response.stream, "widen", None)
+        widen = getattr(self._stream, "widen", None)
         if widen is not None:
             widen()
 
     def gather(self, batch_bytes: int) -> None:
         """The rest of the body in blocks of about so many bytes; a twentieth of a second is waited for them at most."""
-        gather = getattr(self._response.stream, "gather", None)
+        gather = getattr(self._stream, "gather", None)
         if gather is not None:
             gather(batch_bytes)
 
@@ -93,9 +111,7 @@ class Exchange:
         return bytes(collected)
 
     async def close(self) -> None:
-        stream = self._response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
-        await stream.aclose()
+        await self._stream.aclose()
 
 
 class HttpDoor:
@@ -113,12 +129,13 @@ class HttpDoor:
     ) -> None:
         """pin_of: the fingerprints of nodes that are known by theirs (tls.py). transport: for tests."""
         self._transport = transport or _transport(connections_max, keepalive_seconds, Contexts(pin_of))
+        self._ask = getattr(self._transport, "ask", None)
         self._timeout = {"connect": connect_seconds, "read": read_seconds, "write": read_seconds, "pool": read_seconds}
 
     async def send(
         self,
         method: str,
-        base: httpx.URL,
+        base: Base,
         target: bytes,
         fields: Fields,
         content: AsyncIterable[bytes] | bytes | None = None,
@@ -130,23 +147,21 @@ class HttpDoor:
         """Send a request and wait for the final response's head. unread_bytes_max: how much of the body may be under way before
         somebody wants it (Exchange.widen). on_connected: called where a new connection was made for it.
         on_interim: told of 1xx answers. Raises Unreachable, TimedOut or Broken."""
-        stream = _Content(content) if content is not None and not isinstance(content, bytes) else None
+        named = {"on_connected": on_connected, "on_interim": on_interim, "unread_bytes_max": unread_bytes_max}
         try:
+            if self._ask is not None:
+                return Exchange(*await self._ask(base.site, method, target, fields, content, self._timeout, **named))
+            stream = _Content(content) if content is not None and not isinstance(content, bytes) else None
             request = httpx.Request(
                 method,
-                base,
+                base.url,
                 headers=list(fields),
                 content=content if isinstance(content, bytes) else None,
                 stream=stream,
-                extensions={
-                    "timeout": self._timeout,
-                    "target": target,
-                    "on_connected": on_connected,
-                    "on_interim": on_interim,
-                    "unread_bytes_max": unread_bytes_max,
-                },
+                extensions={"timeout": self._timeout, "target": target, **named},
             )
-            return Exchange(await self._transport.handle_async_request(request))
+            response = await self._transport.handle_async_request(request)
+            return Exchange(response.status_code, response.headers.raw, response.stream)
         except httpx.HTTPError as error:
             raise _translate(error, is_answered=False) from error
 
@@ -154,12 +169,12 @@ class HttpDoor:
         await self._transport.aclose()
 
 
-def parse_base(url: str) -> httpx.URL:
-    """Scheme, host and port of an absolute URL, for HttpDoor.send."""
-    return httpx.URL(url).copy_with(raw_path=b"/")
+def parse_base(url: str) -> Base:
+    """Scheme, host and port of an absolute URL, for HttpDoor.send. Raises httpx.InvalidURL."""
+    return Base(httpx.URL(url))
 
 
-def host_field(base: httpx.URL) -> bytes:
+def host_field(base: Base) -> bytes:
     """The Host field's value: without the scheme's own port."""
     return base.netloc
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from minicdn.core.headers import first
 from minicdn.core.message import Inform
 from minicdn.core.pieces import Pieces
 from minicdn.errors import ClientError, PeerError
@@ -26,6 +27,8 @@ HEAD_LENGTH_FIELD = b"x-minicdn-head"
 HEAD_BYTES_MAX = 1024 * 1024
 PIECES_BLOCK_BYTES = 64 * 1024
 REASON_BYTES_MAX = 512
+REFUSALS = (401, 403)
+"""Statuses whose answer says why, in a line."""
 
 
 @dataclass(slots=True)
@@ -36,6 +39,14 @@ class PeerAnswer:
     _exchange: Exchange
     _chunks: AsyncIterator[bytes]
     _early: bytes
+    _is_all: bool = False
+
+    def take_whole(self) -> bytes | None:
+        """All of the body, where it came at once. Then there is nothing left to read."""
+        if not self._is_all or len(self._early) != self.answer.length:
+            return None
+        early, self._early = self._early, b""
+        return early
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes as they arrive. Raises PeerError where they end early."""
@@ -68,6 +79,10 @@ class PeerClient:
         can't be reached or makes no sense."""
         exchange, signed = await self._send(url, FETCH_TARGET, encode(request.to_wire()), on_interim)
         try:
+            whole = exchange.take_whole()
+            if whole is not None:
+                head, early = _split(url, exchange, signed, whole)
+                return PeerAnswer(FetchAnswer.from_wire(head), exchange, exchange.chunks(), early, True)
             found, chunks, early = await _read_head(url, exchange, signed)
             return PeerAnswer(FetchAnswer.from_wire(found), exchange, chunks, early)
         except ClientError as error:
@@ -129,27 +144,50 @@ class PeerClient:
 
 async def _read_head(url: str, exchange: Exchange, signed: Signed | None) -> tuple[dict[str, Any], AsyncIterator[bytes], bytes]:
     """The map that an answer begins with, what follows it, and what of that has come already. Raises PeerError, ClientError(400)."""
-    announced = dict(exchange.fields).get(HEAD_LENGTH_FIELD, b"")
-    if exchange.status != 200 or not announced.isdigit() or not 0 < int(announced) <= HEAD_BYTES_MAX:
+    wanted, collected, chunks = _head_length(exchange), bytearray(), exchange.chunks()
+    if not wanted:
         raise PeerError(f"{url} answered {exchange.status} where a peer's answer should be{await _reason(exchange)}")
-    wanted, collected, chunks = int(announced), bytearray(), exchange.chunks()
     try:
         while len(collected) < wanted:
             collected += await anext(chunks)
     except (ExchangeError, StopAsyncIteration) as error:
         raise PeerError(f"{url}: its answer can't be read: {error}") from error
-    head = bytes(collected[:wanted])
+    return _checked(url, exchange, signed, bytes(collected[:wanted])), chunks, bytes(collected[wanted:])
+
+
+def _split(url: str, exchange: Exchange, signed: Signed | None, whole: bytes) -> tuple[dict[str, Any], bytes]:
+    """The same of an answer that came all at once: the map, and what follows it."""
+    wanted = _head_length(exchange)
+    if not wanted:
+        reason = _in_a_line(whole[:REASON_BYTES_MAX]) if exchange.status in REFUSALS else ""
+        raise PeerError(f"{url} answered {exchange.status} where a peer's answer should be{reason}")
+    if len(whole) < wanted:
+        raise PeerError(f"{url}: its answer can't be read: it ends early")
+    return _checked(url, exchange, signed, whole[:wanted]), whole[wanted:]
+
+
+def _head_length(exchange: Exchange) -> int:
+    """0: that is no peer's answer."""
+    announced = first(exchange.fields, HEAD_LENGTH_FIELD) if exchange.status == 200 else None
+    length = int(announced) if announced is not None and announced.isdigit() else 0
+    return length if length <= HEAD_BYTES_MAX else 0
+
+
+def _checked(url: str, exchange: Exchange, signed: Signed | None, head: bytes) -> dict[str, Any]:
     if signed is not None and not signed.is_mine(200, head, exchange.fields):
         raise PeerError(f"{url}: its answer is not signed with this cluster's token")
-    return decode(head), chunks, bytes(collected[wanted:])
+    return decode(head)
 
 
 async def _reason(exchange: Exchange) -> str:
     """Why a question was refused, where the answer says so in a line."""
-    if exchange.status not in (401, 403):
+    if exchange.status not in REFUSALS:
         return ""
     try:
-        line = (await exchange.read(REASON_BYTES_MAX)).decode("utf-8", "replace").strip()
+        return _in_a_line(await exchange.read(REASON_BYTES_MAX))
     except ExchangeError:
         return ""
-    return ": " + "".join(char for char in line if char.isprintable())
+
+
+def _in_a_line(text: bytes) -> str:
+    return ": " + "".join(char for char in text.decode("utf-8", "replace").strip() if char.isprintable())

@@ -17,7 +17,10 @@ Site = tuple[str, str, int]
 """Scheme, host, port."""
 NONE_LEFT = (errno.EMFILE, errno.ENFILE)
 """This node has no descriptor left: it says nothing of the other side."""
-_Idle = deque[tuple[ClientConnection, asyncio.TimerHandle]]
+_Idle = deque[tuple[ClientConnection, float]]
+"""With the instants at which their time ends, on the loop's clock."""
+EARLY_SECONDS = 0.001
+"""By which a timer may come too early."""
 
 
 class Pool:
@@ -28,6 +31,7 @@ class Pool:
         self._free = asyncio.Semaphore(connections_max)
         self._keepalive_seconds = keepalive_seconds
         self._idle: dict[Site, _Idle] = {}
+        self._timers: dict[Site, asyncio.TimerHandle] = {}
         self._idle_count = 0
         self._taken: set[ClientConnection] = set()
         self._contexts = contexts or Contexts()
@@ -36,11 +40,10 @@ class Pool:
     async def take(self, site: Site, waits: dict[str, float], *, is_new: bool = False, is_narrow: bool = False) -> ClientConnection:
         """An idle connection, else (or with is_new) a new one. is_narrow: one by which not much comes before it is read. Raises
         httpx's errors."""
-        try:
-            async with asyncio.timeout(waits["pool"]):
-                await self._free.acquire()
-        except TimeoutError:
-            raise httpx.PoolTimeout("no connection became free") from None
+        if self._free.locked():
+            await self._wait_free(waits["pool"])
+        else:
+            await self._free.acquire()
         try:
             connection = None if is_new else self._take_idle(site, is_narrow)
             if connection is None:
@@ -51,6 +54,13 @@ class Pool:
         self._taken.add(connection)
         return connection
 
+    async def _wait_free(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            raise httpx.PoolTimeout("no connection became free") from None
+
     def give_back(self, site: Site, connection: ClientConnection) -> None:
         """After an exchange. Idempotent."""
         if connection not in self._taken:
@@ -60,9 +70,12 @@ class Pool:
         if not connection.is_reusable or self._is_closed:
             connection.close()
             return
-        timer = asyncio.get_running_loop().call_later(self._keepalive_seconds, self._close_oldest, site)
-        self._idle.setdefault(site, deque()).append((connection, timer))
+        loop = asyncio.get_running_loop()
+        close_at = loop.time() + self._keepalive_seconds
+        self._idle.setdefault(site, deque()).append((connection, close_at))
         self._idle_count += 1
+        if site not in self._timers:
+            self._timers[site] = loop.call_at(close_at, self._close_overdue, site, loop)
 
     def close(self) -> None:
         """Ends what is under way, too."""
@@ -70,6 +83,9 @@ class Pool:
         for site in list(self._idle):
             while site in self._idle:
                 self._close_oldest(site)
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         for connection in self._taken:
             connection.close()
 
@@ -81,11 +97,11 @@ class Pool:
         """The one that was used last: the others may then grow old."""
         idle = self._idle.get(site, ())
         for place in range(len(idle) - 1, -1, -1):
-            connection, timer = idle[place]
+            connection, _ = idle[place]
             if connection.is_open and is_narrow and connection.is_wide:
                 continue
             del idle[place]  # type: ignore[union-attr]
-            self._forget(site, idle, timer)  # type: ignore[arg-type]
+            self._forget_one(site, idle)  # type: ignore[arg-type]
             if connection.is_open:
                 return connection
         return None
@@ -93,12 +109,21 @@ class Pool:
     def _close_oldest(self, site: Site) -> None:
         """Those of a site become idle in the order in which they stand, and so does their time end."""
         idle = self._idle[site]
-        connection, timer = idle.popleft()
-        self._forget(site, idle, timer)
+        connection, _ = idle.popleft()
+        self._forget_one(site, idle)
         connection.close()
 
-    def _forget(self, site: Site, idle: _Idle, timer: asyncio.TimerHandle) -> None:
-        timer.cancel()
+    def _close_overdue(self, site: Site, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for all of a site: it was set for the oldest of then, and is set for the oldest of now."""
+        del self._timers[site]
+        while idle := self._idle.get(site):
+            close_at = idle[0][1]
+            if close_at > loop.time() + EARLY_SECONDS:
+                self._timers[site] = loop.call_at(close_at, self._close_overdue, site, loop)
+                return
+            self._close_oldest(site)
+
+    def _forget_one(self, site: Site, idle: _Idle) -> None:
         self._idle_count -= 1
         if not idle:
             del self._idle[site]

@@ -9,49 +9,90 @@ A request that meets a connection which the other side had closed while it was i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
-from minicdn.wire.connection import ClientConnection, Lost
+from minicdn.core.headers import has
+from minicdn.core.message import Fields, Inform
+from minicdn.wire.connection import ClientConnection, Lost, Silent
 from minicdn.wire.pool import Pool, Site
 from minicdn.wire.tls import Contexts
 
 REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+ENCLOSING = frozenset(("POST", "PUT", "PATCH"))
+"""Requests that enclose something, or say that they don't (RFC 9110 §8.6)."""
 REFUSAL = 300
 """From this status on the rest of an upload is of no use to the other side."""
 
 
+@dataclass(slots=True)
+class Question:
+    """A request as it goes out. head: request line and fields, with a short body behind them. content: a body that is streamed, whose
+    framing the head names. on_connected: called for each new connection. on_interim: told of 1xx answers. unread_bytes_max: how much may
+    be under way before the body is read; widen() ends that."""
+
+    method: str
+    head: bytes
+    content: AsyncIterable[bytes] | None = None
+    is_chunked: bool = False
+    on_connected: Callable[[], None] | None = None
+    on_interim: Inform | None = None
+    unread_bytes_max: int | None = None
+
+
 class LeanTransport(httpx.AsyncBaseTransport):
-    """Honours the request extensions `target` (bytes on the request line), `timeout` (connect, read, write, pool: seconds),
-    `on_connected` (called for each new connection), `on_interim` (told of 1xx answers) and `unread_bytes_max` (how much may be under way
-    before the body is read; widen() ends that)."""
+    """Asked with httpx's types it honours the request extensions `target` (bytes on the request line), `timeout` (connect, read, write,
+    pool: seconds), and those named as Question's fields. The door (http.py) asks without them: to make them costs more than the rest."""
 
     def __init__(self, *, connections_max: int, keepalive_seconds: float, contexts: Contexts | None = None) -> None:
         self._pool = Pool(connections_max, keepalive_seconds, contexts)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        waits, site = request.extensions["timeout"], _site(request)
+        status, fields, stream = await self.exchange(_site(request), _question(request), request.extensions["timeout"])
+        return httpx.Response(status, headers=fields, stream=stream)
+
+    async def ask(
+        self,
+        site: Site,
+        method: str,
+        target: bytes,
+        fields: Fields,
+        content: AsyncIterable[bytes] | bytes | None,
+        waits: dict[str, float],
+        **named: Any,
+    ) -> Answered:
+        """The same without httpx's types. named: as Question's fields."""
+        if content is None and method in ENCLOSING:
+            fields = [*fields, (b"Content-Length", b"0")]
+        if content is None or isinstance(content, bytes):
+            question = Question(method, head_bytes(method, target, fields, content or b""), **named)
+        else:
+            question = Question(method, head_bytes(method, target, fields), content, has(fields, b"transfer-encoding"), **named)
+        return await self.exchange(site, question, waits)
+
+    async def exchange(self, site: Site, question: Question, waits: dict[str, float]) -> Answered:
+        """Status, fields, and what is still to be read and then closed. Raises httpx's errors."""
         try:
-            connection, sending = await self._exchange(request, site, waits)
+            connection, sending = await self._ask(site, question, waits)
         except Lost as error:
             raise (httpx.RemoteProtocolError if error.is_answered else httpx.ReadError)(str(error)) from error
-        stream = _Stream(self._pool, site, connection, sending, waits["read"])
-        return httpx.Response(connection.status, headers=connection.fields, stream=stream)
+        return connection.status, connection.fields, AnswerStream(self._pool, site, connection, sending, waits["read"])
 
-    async def _exchange(
-        self, request: httpx.Request, site: Site, waits: dict[str, float]
+    async def _ask(
+        self, site: Site, question: Question, waits: dict[str, float]
     ) -> tuple[ClientConnection, asyncio.Task[None] | None]:
         """Send, and wait for the head. Twice at most; a stream that was begun can't be sent again."""
-        is_repeatable = request.method in REPEATABLE and isinstance(request.stream, httpx.ByteStream)
-        on_connected = request.extensions.get("on_connected")
-        is_new, is_narrow = False, request.extensions.get("unread_bytes_max") is not None
+        is_repeatable = question.method in REPEATABLE and question.content is None
+        is_new, is_narrow = False, question.unread_bytes_max is not None
         while True:
             connection = await self._pool.take(site, waits, is_new=is_new, is_narrow=is_narrow)
-            if not connection.exchanges_count and on_connected is not None:
-                on_connected()
+            if not connection.exchanges_count and question.on_connected is not None:
+                question.on_connected()
             try:
-                return connection, await _send_and_wait(connection, request, waits)
+                return connection, await _send_and_wait(connection, question, waits)
             except Lost as error:
                 self._pool.give_back(site, connection)
                 if error.is_answered or not is_repeatable or connection.exchanges_count <= 1:
@@ -66,16 +107,15 @@ class LeanTransport(httpx.AsyncBaseTransport):
         self._pool.close()
 
 
-async def _send_and_wait(connection: ClientConnection, request: httpx.Request, waits: dict[str, float]) -> asyncio.Task[None] | None:
+async def _send_and_wait(connection: ClientConnection, question: Question, waits: dict[str, float]) -> asyncio.Task[None] | None:
     """Until there is an answer. Returns what still sends the body, where the answer came before its end."""
-    head, on_interim = _head(request), request.extensions.get("on_interim")
-    connection.bound_unread(request.extensions.get("unread_bytes_max"))
-    if isinstance(request.stream, httpx.ByteStream):
-        connection.begin(request.method, head, on_interim=on_interim)
-        await _in_time(connection.wait_head(), waits["read"])
+    connection.bound_unread(question.unread_bytes_max)
+    if question.content is None:
+        connection.begin(question.method, question.head, on_interim=question.on_interim)
+        await _wait_head(connection, waits["read"])
         return None
-    connection.begin(request.method, head, is_streaming=True, on_interim=on_interim)
-    sending = asyncio.get_running_loop().create_task(_send_body(connection, request, waits["write"]))
+    connection.begin(question.method, question.head, is_streaming=True, on_interim=question.on_interim)
+    sending = asyncio.get_running_loop().create_task(_send_body(connection, question, waits["write"]))
     try:
         await _wait_answer(connection, sending, waits["read"])
         if connection.status < REFUSAL and not sending.done():
@@ -87,6 +127,13 @@ async def _send_and_wait(connection: ClientConnection, request: httpx.Request, w
     return None
 
 
+async def _wait_head(connection: ClientConnection, seconds: float) -> None:
+    try:
+        await connection.wait_head(seconds)
+    except Silent as error:
+        raise httpx.ReadTimeout(str(error)) from None
+
+
 async def _wait_answer(connection: ClientConnection, sending: asyncio.Task[None], read_seconds: float) -> None:
     """Silence counts from the end of the sending on. Raises what ended the sending; where the connection did, the answer may be there."""
     answered = asyncio.get_running_loop().create_task(connection.wait_head())
@@ -96,18 +143,20 @@ async def _wait_answer(connection: ClientConnection, sending: asyncio.Task[None]
             error = sending.exception()
             if error is not None and not isinstance(error, Lost):
                 raise error
-        await _in_time(answered, read_seconds)
+        async with asyncio.timeout(read_seconds):
+            await answered
+    except TimeoutError:
+        raise httpx.ReadTimeout(f"silent for {read_seconds:g} s") from None
     finally:
         await _end(answered)
 
 
-async def _send_body(connection: ClientConnection, request: httpx.Request, write_seconds: float) -> None:
-    is_chunked = "transfer-encoding" in request.headers
-    assert isinstance(request.stream, httpx.AsyncByteStream)
-    async for chunk in request.stream:
+async def _send_body(connection: ClientConnection, question: Question, write_seconds: float) -> None:
+    assert question.content is not None
+    async for chunk in question.content:
         if chunk:
-            await _write(connection, b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk, write_seconds)
-    if is_chunked:
+            await _write(connection, b"%x\r\n%b\r\n" % (len(chunk), chunk) if question.is_chunked else chunk, write_seconds)
+    if question.is_chunked:
         await _write(connection, b"0\r\n\r\n", write_seconds)
     connection.end_request()
 
@@ -120,14 +169,6 @@ async def _write(connection: ClientConnection, data: bytes, seconds: float) -> N
         raise httpx.WriteTimeout(f"took nothing for {seconds:g} s") from None
 
 
-async def _in_time(awaitable: Awaitable[bytes | None], seconds: float) -> bytes | None:
-    try:
-        async with asyncio.timeout(seconds):
-            return await awaitable
-    except TimeoutError:
-        raise httpx.ReadTimeout(f"silent for {seconds:g} s") from None
-
-
 async def _end(task: asyncio.Task[None]) -> None:
     """Whatever becomes of it."""
     task.cancel()
@@ -136,7 +177,9 @@ async def _end(task: asyncio.Task[None]) -> None:
         task.exception()  # looked at, so that nobody calls it lost
 
 
-class _Stream(httpx.AsyncByteStream):
+class AnswerStream(httpx.AsyncByteStream):
+    """A body that is still to be read. Close it, always."""
+
     def __init__(
         self, pool: Pool, site: Site, connection: ClientConnection, sending: asyncio.Task[None] | None, read_seconds: float
     ) -> None:
@@ -152,12 +195,18 @@ class _Stream(httpx.AsyncByteStream):
             self._connection.close()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        read = self._connection.read
+        read, seconds = self._connection.read, self._read_seconds
         try:
-            while chunk := await _in_time(read(), self._read_seconds):
+            while chunk := await read(seconds):
                 yield chunk
         except Lost as error:
             raise httpx.RemoteProtocolError(str(error)) from error
+        except Silent as error:
+            raise httpx.ReadTimeout(str(error)) from None
+
+    def take_whole(self) -> bytes | None:
+        """The body, where all of it came with the head. It can't be read again."""
+        return self._connection.take_whole() if self._sending is None else None
 
     def widen(self) -> None:
         """All of it is wanted."""
@@ -177,16 +226,32 @@ class _Stream(httpx.AsyncByteStream):
             self._pool.give_back(self._site, self._connection)
 
 
+Answered = tuple[int, list[tuple[bytes, bytes]], AnswerStream]
+
+
+def head_bytes(method: str, target: bytes, fields: Fields, body: bytes = b"") -> bytes:
+    lines = [b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), target)]
+    for name, value in fields:
+        lines += (name, b": ", value, b"\r\n")
+    lines += (b"\r\n", body)
+    return b"".join(lines)
+
+
 def _site(request: httpx.Request) -> Site:
     url = request.url
     return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
 
 
-def _head(request: httpx.Request) -> bytes:
-    lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.extensions["target"])]
-    for name, value in request.headers.raw:
-        lines += (name, b": ", value, b"\r\n")
-    lines.append(b"\r\n")
-    if isinstance(request.stream, httpx.ByteStream):
-        lines.extend(request.stream)
-    return b"".join(lines)
+def _question(request: httpx.Request) -> Question:
+    stream, extensions = request.stream, request.extensions
+    is_short = isinstance(stream, httpx.ByteStream)
+    assert isinstance(stream, httpx.AsyncByteStream)
+    return Question(
+        request.method,
+        head_bytes(request.method, extensions["target"], request.headers.raw, b"".join(stream) if is_short else b""),  # type: ignore[arg-type]
+        None if is_short else stream,
+        "transfer-encoding" in request.headers,
+        extensions.get("on_connected"),
+        extensions.get("on_interim"),
+        extensions.get("unread_bytes_max"),
+    )

@@ -41,6 +41,10 @@ class UpstreamAnswer:
         except ExchangeError as error:
             raise UpstreamError(f"the upstream broke off: {error}", timed_out=isinstance(error, TimedOut)) from error
 
+    def take_whole(self) -> bytes | None:
+        """The body, where all of it came with the head. Then there is nothing left to read."""
+        return self.exchange.take_whole()
+
     def widen(self) -> None:
         """All of the body is wanted."""
         self.exchange.widen()

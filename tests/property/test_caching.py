@@ -15,10 +15,11 @@ from minicdn.core.freshness import (
     current_age,
     expire,
     freshen,
+    from_facts,
     from_wire,
     is_fresh,
-    rebase,
     storable,
+    to_facts,
     to_wire,
 )
 from minicdn.core.message import Head, Request
@@ -136,7 +137,7 @@ def test_the_wire_and_another_clock_change_nothing(request, head, policy, now, t
     if isinstance(stored, NotStored):
         return
     assert from_wire(to_wire(stored)) == stored
-    received = rebase(stored, current_age(stored, now), there)
+    received = from_facts(to_facts(stored), stored.head, current_age(stored, now), there)
     assert abs(current_age(received, there) - current_age(stored, now)) < 1e-6
     assert abs((received.fresh_until - there) - (stored.lifetime_seconds - current_age(stored, now))) < 1e-6
 

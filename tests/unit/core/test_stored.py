@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from minicdn.core.freshness import age_seconds, expire, from_wire, is_fresh, rebase, remaining_seconds, served_fields, to_wire
+from minicdn.core.freshness import age_seconds, expire, from_facts, from_wire, is_fresh, remaining_seconds, served_fields, to_facts, to_wire
 from minicdn.core.message import Head
 from tests.unit.core.making import NOW, kept, values
 
@@ -83,11 +83,25 @@ def test_nothing_essential_may_be_missing(missing):
 def test_age_travels_rather_than_the_clock():
     """A receiver whose clock is a day ahead still sees the same age and the same rest of the lifetime."""
     there = NOW + 86_400
-    received = rebase(from_wire(to_wire(STORED)), age_seconds(STORED, NOW + 20), there)
+    received = from_facts(to_facts(STORED), STORED.head, age_seconds(STORED, NOW + 20), there)
     assert age_seconds(received, there) == 30
     assert remaining_seconds(received, there) == remaining_seconds(STORED, NOW + 20)
     assert received.fresh_until == there + 30
     assert received.date_at == STORED.date_at
+
+
+def test_facts_are_read_as_strictly_as_a_record():
+    facts = to_facts(STORED)
+    rest = {"request_at": NOW, "response_at": NOW, "initial_age_seconds": 7.0, "fresh_until": NOW + STORED.lifetime_seconds - 7}
+    assert from_facts(facts, STORED.head, 7, NOW) == replace(STORED, **rest)
+    assert from_facts([*facts, "from a later version"], STORED.head, 7, NOW) == from_facts(facts, STORED.head, 7, NOW)
+    for wrong in (None, "text", facts[:-1], {}):
+        with pytest.raises(ValueError):
+            from_facts(wrong, STORED.head, 7, NOW)
+    for index, value in enumerate(facts):
+        for odd in (object(), float("nan"), -1 if isinstance(value, bool) else [[1]]):
+            with pytest.raises(ValueError):
+                from_facts([*facts[:index], odd, *facts[index + 1 :]], STORED.head, 7, NOW)
 
 
 def test_expired_is_stale_at_once_and_keeps_its_grace():
@@ -95,7 +109,7 @@ def test_expired_is_stale_at_once_and_keeps_its_grace():
     assert not is_fresh(purged, NOW + 5) and purged.stale_while_revalidate_seconds == 0
     assert purged.stale_if_error_seconds == STORED.stale_if_error_seconds
     assert purged.head == STORED.head and age_seconds(purged, NOW + 6) == age_seconds(STORED, NOW + 6)
-    assert not is_fresh(rebase(purged, 15, NOW), NOW) and purged.fresh_until == NOW + 5
+    assert not is_fresh(from_facts(to_facts(purged), purged.head, 15, NOW), NOW) and purged.fresh_until == NOW + 5
 
 
 def test_expiring_what_is_stale_prolongs_nothing():

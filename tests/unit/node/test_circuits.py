@@ -43,7 +43,7 @@ class House:
         return True
 
     async def wait(self, url: str) -> None:
-        async with self.leash.hold(url):
+        with self.leash.hold(url):
             await asyncio.Event().wait()
 
 
@@ -90,14 +90,14 @@ async def test_who_is_silent_and_there_is_waited_for(house: House) -> None:
 @story
 async def test_who_answers_in_time_is_not_looked_for(house: House) -> None:
     for _ in range(20):
-        async with house.leash.hold(ANNA):
+        with house.leash.hold(ANNA):
             await asyncio.sleep(0.005)
     assert not house.looked
 
 
 @story
 async def test_nobody_waits_and_nothing_is_watched(house: House) -> None:
-    async with house.leash.hold(ANNA):
+    with house.leash.hold(ANNA):
         await asyncio.sleep(0)
     await asyncio.sleep(0.08)
     assert house.circuits._timer is None and not house.looked
