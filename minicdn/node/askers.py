@@ -15,7 +15,7 @@ from minicdn.core.roster import PeerList, owners
 from minicdn.errors import PeerError, UpstreamError
 from minicdn.node.circuits import Circuits
 from minicdn.node.fill import Ask
-from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier
+from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier, as_part
 from minicdn.store.entry import Entry
 
 OWNERS_TRIED_MAX = 3
@@ -117,3 +117,11 @@ class Askers:
             return supply
 
         return ask
+
+
+def taking_wholes(ask: Ask) -> Ask:
+    """The same supplier; what it sends of more than was asked for is taken for the part alone."""
+    async def asking(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
+        return as_part(await ask(request, held, part, may_deal), part)
+
+    return asking

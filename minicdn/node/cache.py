@@ -10,38 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 
 from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.decide import Fetch, Refuse, Serve, Validate, decide
 from minicdn.core.freshness import Policy
-from minicdn.core.headers import has
 from minicdn.core.journal import Mark
 from minicdn.core.message import Inform, Request
-from minicdn.core.novarysearch import SearchRule, canonical_key, parse_no_vary_search
 from minicdn.core.roster import PeerList
 from minicdn.core.vary import choose, selecting
-from minicdn.errors import ClientError, MinicdnError, UpstreamError
-from minicdn.node.askers import Askers, AskLease
+from minicdn.errors import ClientError
+from minicdn.node.askers import Askers, AskLease, taking_wholes
 from minicdn.node.circuits import Circuits
 from minicdn.node.clock import Clock
-from minicdn.node.fill import Ask, Fill, Outcome, may_join, wait_outcomes
+from minicdn.node.fill import Fill, Outcome, again, may_join, wait_outcomes
 from minicdn.node.fills import Dock
-from minicdn.node.found import Found
+from minicdn.node.found import Begun, Found
 from minicdn.node.purger import Purger
 from minicdn.node.reading import FollowingReader
-from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier, as_part
+from minicdn.node.suppliers import Part, PeerSupplier, UpstreamSupplier
 from minicdn.node.swarms import Swarms
-from minicdn.node.wanted import missing_spans, range_value, single_range
+from minicdn.node.twins import Twins
+from minicdn.node.wanted import asks_in_private, missing_spans, range_value, single_range
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
 
 GAPS_MAX = 16
 """A partial body with more gaps than this is fetched again as a whole."""
+TURNS_MAX = 4
+"""Of one request at fills that others began; at the last it has one for itself."""
 PASS_SECONDS = 60.0
-SEARCH_RULES_MAX = 10_000
 PASS_KEYS_MAX = 10_000
 VARY_KEYS_MAX = 10_000
 
@@ -67,8 +67,7 @@ class Cache:
         self._purger = purger
         self._askers = Askers(circuits, node_id=node_id, ask_lease=ask_lease, release_lease=release_lease)
         self._passing: TTLCache[str, bool] = TTLCache(PASS_KEYS_MAX, PASS_SECONDS, timer=clock.monotonic)
-        self._search_rules: LRUCache[str, SearchRule] = LRUCache(SEARCH_RULES_MAX)
-        self._search_twins: LRUCache[str, str] = LRUCache(SEARCH_RULES_MAX)
+        self._twins = Twins()
         self._varying: TTLCache[str, tuple[tuple[bytes, bytes], ...]] = TTLCache(VARY_KEYS_MAX, 3600, timer=clock.monotonic)
         self._swarms: Swarms
         self.policy = Policy()
@@ -88,18 +87,39 @@ class Cache:
         self._askers.upstream, self._askers.peers = upstream, peers
 
     def swarm_with(self, swarms: Swarms) -> None:
-        """What large bodies are filled by. Before anything is asked for."""
+        """Large bodies are filled by them."""
         self._swarms = self._dock.swarms = swarms
 
-    def find_fresh(self, request: Request) -> Found | None:
-        """A hit that needs no waiting, or None."""
-        if self._purger.is_unsure:
+    def find_fresh(self, request: Request, *, mark: Mark | None = None, is_forwarded: bool = False) -> Found | None:
+        """A hit that needs no waiting, or None. mark, is_forwarded: as find() has them."""
+        if self._purger.is_unsure or (is_forwarded and self._purger.is_behind(mark)):
             return None
         entry = self._choose(request)
         plan = decide(request, entry.stored if entry is not None else None, self._clock.wall(), self.policy)
         if entry is None or not isinstance(plan, Serve) or missing_spans(request, entry) or self._is_owners_to_say(plan, request):
             return None
-        return self._hit(request, entry, plan, is_forwarded=False)
+        return self._hit(request, entry, plan, is_forwarded=is_forwarded)
+
+    def begin(self, request: Request, on_interim: Inform) -> Begun | None:
+        """A GET of what is not here: the fill that will bring it, under way. None where find() has more to do than that."""
+        if self.stored_for(request.key):
+            return None
+        plan = decide(request, None, self._clock.wall(), self.policy)
+        if not isinstance(plan, Fetch) or single_range(request) is not None:
+            return None
+        return self._begin(request, None, plan.fwd, is_forwarded=False, on_interim=on_interim)
+
+    async def go_on(self, begun: Begun, on_interim: Inform) -> Found:
+        """What find() would have found, where begin() has begun."""
+        return await self._fill(begun.request, None, begun.forward, is_forwarded=False, on_interim=on_interim, begun=begun)
+
+    def settle(self, begun: Begun) -> Found | None:
+        """What a fill has brought, once its outcome is there; None where there is more to do (go_on) or to say than that."""
+        outcome = begun.fill.outcome.result()
+        entry = outcome.entry
+        if entry is None or outcome.is_confirmed or (begun.is_collapsed and not may_join(begun.request, outcome)):
+            return None
+        return self._found(begun.request, begun.fill, outcome, begun.forward, is_collapsed=begun.is_collapsed)
 
     async def find(
         self,
@@ -142,7 +162,7 @@ class Cache:
                 )
             case Fetch():
                 forward = "vary-miss" if entry is None and self.stored_for(request.key) else plan.fwd
-                part = _part_of(single_range(request)) if entry is None else None
+                part = Part.of(single_range(request)) if entry is None else None
                 return await self._fill(
                     request,
                     entry,
@@ -175,15 +195,8 @@ class Cache:
     def stored_for(self, key: str) -> list[Entry]:
         """What is stored of a key, or of another that differs from it only where a response said it does not matter."""
         entries = self._shelf.find(key)
-        rule = self._search_rules.get(key.partition("?")[0]) if not entries and self._search_rules else None
-        twin = self._search_twins.get(canonical_key(key, rule)) if rule is not None else None
+        twin = self._twins.of(key) if not entries else None
         return entries if twin is None else self._shelf.find(twin)
-
-    def _note_search_rule(self, entry: Entry) -> None:
-        rule = parse_no_vary_search(entry.head.fields) if has(entry.head.fields, b"no-vary-search") else None
-        if rule is not None:
-            self._search_rules[entry.key.partition("?")[0]] = rule
-            self._search_twins[canonical_key(entry.key, rule)] = entry.key
 
     def _choose(self, request: Request) -> Entry | None:
         entries = self.stored_for(request.key)
@@ -217,7 +230,7 @@ class Cache:
                 return found
         if validator is None or len(gaps) > GAPS_MAX:
             self._shelf.remove(entry)
-            return await self._fill(request, None, "partial", is_forwarded=is_forwarded, part=_part_of(single_range(request)))
+            return await self._fill(request, None, "partial", is_forwarded=is_forwarded, part=Part.of(single_range(request)))
         self._counters.add("misses_count")
         fills = []
         for start, end in gaps:
@@ -247,31 +260,49 @@ class Cache:
         is_alone: bool = False,
         on_interim: Inform | None = None,
         may_deal: bool = False,
+        begun: Begun | None = None,
     ) -> Found:
         """Join the fill under way, or start one; a second and third turn where somebody else's answer can't be ours. is_alone: neither
-        joined nor to be joined."""
-        for _ in range(3):
-            flight = None if is_alone else self._flight(request, is_forwarded=is_forwarded, part=part)
-            fill = self._dock.find(flight) if flight is not None else None
-            is_collapsed = fill is not None
-            if fill is None:
-                fill = self._start(request, held, flight, is_forwarded=is_forwarded, part=part, on_interim=on_interim)
-                self._counters.add("misses_count")
-            else:
-                self._counters.add("joins_count")
-            outcome = await fill.wait_outcome()
-            if is_collapsed and not may_join(request, outcome):
+        joined nor to be joined. begun: the first turn's, joined already."""
+        for turn in range(TURNS_MAX):
+            is_joined = begun is not None and not turn
+            if not is_joined:
+                is_alone = is_alone or turn == TURNS_MAX - 1
+                begun = self._begin(
+                    request, held, forward, is_forwarded=is_forwarded, part=part, is_alone=is_alone, on_interim=on_interim
+                )
+            fill = begun.fill
+            outcome = await fill.wait_outcome(is_joined=is_joined)
+            if begun.is_collapsed and not may_join(request, outcome):
                 fill.release()
                 if outcome.is_private:
-                    flight = None
                     self._passing[request.key] = True
                 continue
             if outcome.is_confirmed and outcome.entry is not None and missing_spans(request, outcome.entry):
                 fill.release()
                 return await self._complete(request, outcome.entry, is_forwarded=is_forwarded, may_deal=may_deal)
-            return self._found(request, fill, outcome, forward, is_collapsed=is_collapsed, may_deal=may_deal)
-        fill = self._start(request, held, None, is_forwarded=is_forwarded, part=part, on_interim=on_interim)
-        return self._found(request, fill, await fill.wait_outcome(), forward, is_collapsed=False, may_deal=may_deal)
+            break
+        return self._found(request, fill, outcome, forward, is_collapsed=begun.is_collapsed, may_deal=may_deal)
+
+    def _begin(
+        self,
+        request: Request,
+        held: Entry | None,
+        forward: str,
+        *,
+        is_forwarded: bool,
+        part: Part | None = None,
+        is_alone: bool = False,
+        on_interim: Inform | None = None,
+    ) -> Begun:
+        flight = None if is_alone else self._flight(request, is_forwarded=is_forwarded, part=part)
+        fill = self._dock.find(flight) if flight is not None else None
+        if fill is not None:
+            self._counters.add("joins_count")
+            return Begun(request, fill, forward, is_collapsed=True)
+        self._counters.add("misses_count")
+        fill = self._start(request, held, flight, is_forwarded=is_forwarded, part=part, on_interim=on_interim)
+        return Begun(request, fill, forward, is_collapsed=False)
 
     async def _swarm(
         self, request: Request, entry: Entry, gaps: list[tuple[int, int]], *, is_forwarded: bool, may_deal: bool
@@ -280,7 +311,7 @@ class Cache:
         swarm = self._swarms.of(entry.body)
         is_owners = is_forwarded or not self._askers.owners(request.key)
         if swarm is None and not is_owners:
-            part = _part_of(single_range(request))
+            part = Part.of(single_range(request))
             return await self._fill(request, None, "partial", is_forwarded=is_forwarded, part=part)
         swarm = self._swarms.begin(entry, request, swarm.deal if swarm is not None and not is_owners else None)
         if swarm is None:
@@ -295,12 +326,12 @@ class Cache:
         if entry is None:
             fill.release()
             assert outcome.error is not None
-            raise _again(outcome.error)
+            raise again(outcome.error)
         if outcome.is_stale:
             self._counters.add("stale_count")
-        if outcome.is_private and outcome.source == "upstream" and entry.stored is None and not _asks_in_private(request):
+        if outcome.is_private and outcome.source == "upstream" and entry.stored is None and not asks_in_private(request):
             self._passing[request.key] = True
-        self._note_search_rule(entry)
+        self._twins.note(entry)
         if entry.stored is not None and entry.stored.selecting:
             self._varying[request.key] = tuple((name, b"") for name, _ in entry.stored.selecting)
         swarm = self._swarms.of(entry.body)
@@ -351,7 +382,7 @@ class Cache:
     def load_piece(self, request: Request, part: Part, hint: str | None) -> Fill:
         """A piece for a swarm, from the upstream; from the peer at `hint` first, where it has it already. What comes may be more: the
         whole, where parts are not to be had any more."""
-        suppliers = [_taking_wholes(ask) for ask in self._askers.of_upstream(hint=hint)]
+        suppliers = [taking_wholes(ask) for ask in self._askers.of_upstream(hint=hint)]
         return self._dock.start(Fill(request, None, suppliers, is_wanted=True, part=part))
 
     def load_rest(self, request: Request, part: Part, *, is_forwarded: bool) -> Fill:
@@ -361,34 +392,9 @@ class Cache:
     def _flight(self, request: Request, *, is_forwarded: bool, part: Part | None = None) -> object | None:
         """By what others join: the key, and the request's values of the fields that this key is known to vary by. A forwarded request
         has a flight of its own kind: it must not wait for a fill that may itself wait for the forwarder."""
-        if request.key in self._passing or _asks_in_private(request):
+        if request.key in self._passing or asks_in_private(request):
             return None
         names = self._varying.get(request.key)
         variant = selecting(request.fields, ((b"vary", b", ".join(name for name, _ in names)),)) if names else None
         asks_owner = not is_forwarded and bool(self._askers.owners(request.key))
         return (request.method, request.key, variant, asks_owner, part.range if part is not None else None)
-
-
-def _taking_wholes(ask: Ask) -> Ask:
-    async def asking(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
-        return as_part(await ask(request, held, part, may_deal), part)
-
-    return asking
-
-
-def _part_of(asked: bytes | None) -> Part | None:
-    return None if asked is None else Part(asked)
-
-
-def _asks_in_private(request: Request) -> bool:
-    """Nobody else's request may be answered with the answer to this one before its head is seen (RFC 9111 §3.5)."""
-    return has(request.fields, b"authorization")
-
-
-def _again(error: MinicdnError) -> MinicdnError:
-    """The same error for each who waits: one exception object raised in many tasks would grow a traceback of them all."""
-    if isinstance(error, ClientError):
-        return ClientError(error.status, error.reason)
-    if isinstance(error, UpstreamError):
-        return UpstreamError(str(error), timed_out=error.timed_out, retry_after_seconds=error.retry_after_seconds)
-    return UpstreamError(str(error))

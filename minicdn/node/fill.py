@@ -14,7 +14,7 @@ from typing import Any
 from minicdn.core.freshness import Stored
 from minicdn.core.message import Request
 from minicdn.core.vary import fits as fits_variant
-from minicdn.errors import MinicdnError
+from minicdn.errors import ClientError, MinicdnError, UpstreamError
 from minicdn.node.suppliers import Part, Supply
 from minicdn.node.told import Told
 from minicdn.store.body import Body
@@ -80,12 +80,17 @@ class Fill:
         self.entry: Entry | None = None
         self.task: asyncio.Task[None] | None = None
 
-    async def wait_outcome(self) -> Outcome:
+    def join(self) -> None:
+        """One more waits for it: until wait_outcome(is_joined=True) has ended, and release() was called."""
+        self.waiting_count += 1
+
+    async def wait_outcome(self, *, is_joined: bool = False) -> Outcome:
         """Everybody waits like this, the first as well; a waiter's own cancellation is nobody else's. The caller opens its reader
         before it awaits anything again, and calls release()."""
-        self.waiting_count += 1
+        if not is_joined:
+            self.join()
         try:
-            return await asyncio.shield(self.outcome)
+            return self.outcome.result() if self.outcome.done() else await asyncio.shield(self.outcome)
         except BaseException:
             self.release()
             raise
@@ -142,3 +147,12 @@ def may_join(request: Request, outcome: Outcome) -> bool:
         return False
     stored: Stored | None = outcome.entry.stored if outcome.entry is not None else None
     return stored is None or fits_variant(request.fields, stored)
+
+
+def again(error: MinicdnError) -> MinicdnError:
+    """The same error for each who waits: one exception object raised in many tasks would grow a traceback of them all."""
+    if isinstance(error, ClientError):
+        return ClientError(error.status, error.reason)
+    if isinstance(error, UpstreamError):
+        return UpstreamError(str(error), timed_out=error.timed_out, retry_after_seconds=error.retry_after_seconds)
+    return UpstreamError(str(error))

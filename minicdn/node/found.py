@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minicdn.core.message import Request
 from minicdn.node.fill import Fill
 from minicdn.store.entry import Entry
 
@@ -33,3 +34,13 @@ class Found:
         fill, self.fill = self.fill, None
         if fill is not None:
             fill.release()
+
+
+@dataclass(slots=True)
+class Begun:
+    """A request whose fill is under way. forward: why there is one. is_collapsed: somebody else began it."""
+
+    request: Request
+    fill: Fill
+    forward: str
+    is_collapsed: bool

@@ -19,12 +19,12 @@ def take_whole(supply: Supply, body: Body, *, is_get: bool) -> bool:
     whole = supply.take_whole()
     if whole is None:
         return False
+    if whole:
+        body.write(0, whole)
     verifier = Verifier(supply.head.fields if is_get else ())
     verifier.update(whole)
     if not verifier.fits():
         raise UpstreamError("the body does not fit its digest")
-    if whole:
-        body.write(0, whole)
     return True
 
 

@@ -91,6 +91,10 @@ class Part:
     range: bytes
     validator: bytes | None = None
 
+    @classmethod
+    def of(cls, asked: bytes | None) -> Part | None:
+        return None if asked is None else cls(asked)
+
 
 def as_part(supply: Supply, part: Part | None) -> Supply:
     """Who was asked for a part may send the whole (RFC 9110 §14.2): then it is the part from the start to the end."""

@@ -39,3 +39,8 @@ def single_range(request: Request) -> bytes | None:
 def range_value(start: int, end: int, length: int | None) -> bytes:
     """A Range field's value for [start, end); open where that is all of the rest."""
     return b"bytes=%d-" % start if end == length else b"bytes=%d-%d" % (start, end - 1)
+
+
+def asks_in_private(request: Request) -> bool:
+    """Nobody else's request may be answered with the answer to this one before its head is seen (RFC 9111 §3.5)."""
+    return has(request.fields, b"authorization")

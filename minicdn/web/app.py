@@ -9,7 +9,9 @@ from minicdn.core.playing import PLAY
 from minicdn.errors import ClientError
 from minicdn.web.content import Content, parse_request
 from minicdn.web.control import control_app
+from minicdn.web.direct import Direct
 from minicdn.web.guard import Guard
+from minicdn.web.peerlane import PeerLane
 from minicdn.web.pieces import PiecesDoor
 from minicdn.web.play import PREFIX, inside, showing
 from minicdn.web.protocol import target_of
@@ -58,6 +60,7 @@ def build_app(role: Any, rng: random.Random | None = None, *, listens_since: flo
         await content(scope, receive, send)
 
     app.express, app.shedding = content.express, shedding  # type: ignore[attr-defined]
+    app.direct = Direct(role.node, content, PeerLane(role.node, content.name) if role.settings.token is None else None)  # type: ignore[attr-defined]
     return app
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -16,7 +17,7 @@ from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.via import add_via, has_passed
 from minicdn.errors import BrokenBody, ClientError, CopyLost, MinicdnError
 from minicdn.node.delivery import Delivery, Part, deliver
-from minicdn.node.found import Found
+from minicdn.node.found import Begun, Found
 from minicdn.node.limits import is_loopback
 from minicdn.node.mending import rest_of
 from minicdn.node.node import Node
@@ -38,15 +39,23 @@ class Content:
     def __init__(self, node: Node, shedding: Shedding, is_open: Callable[[], bool] = lambda: True) -> None:
         """is_open: whether plain hits may take the express lane."""
         self._node = node
-        self._shedding = shedding
-        self._name = f"minicdn-{node.id}"
-        self.express = Express(node, self._name, is_open)
+        self.shedding = shedding
+        self.name = f"minicdn-{node.id}"
+        """This node's pseudonym in Via and Cache-Status."""
+        self.express = Express(node, self.name, is_open)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its head to its log line."""
-        response = Response(self._node, scope, receive, send)
+        await self._respond(Response(self._node, scope, receive, send), self._answer)
+
+    async def go_on(self, scope: Scope, receive: Receive, send: Send, *, begun: Begun, begun_at: float) -> None:
+        """The same where the request's fill is under way already (direct.py). begun_at: monotonic, of the request."""
+        response = Response(self._node, scope, receive, send, begun_at=begun_at)
+        await self._respond(response, partial(self._answer_begun, begun=begun))
+
+    async def _respond(self, response: Response, answer: Callable[[Response], Awaitable[None]]) -> None:
         try:
-            await self._answer(response)
+            await answer(response)
         except MinicdnError as error:
             await response.refuse(*status_of(error), retry_fields(error))
         except ClientGone:
@@ -55,12 +64,12 @@ class Content:
             response.log()
 
     async def _answer(self, response: Response) -> None:
-        self._shedding.check(response.scope)
+        self.shedding.check(response.scope)
         request = response.request = parse_request(response.scope, self._node.ignored_query)
-        if has_passed(request.fields, self._name):
+        if has_passed(request.fields, self.name):
             raise ClientError(508, "this request has been here before: the upstream leads back to this node")
         if request.method not in ("GET", "HEAD"):
-            self._shedding.check_memory()
+            self.shedding.check_memory()
             await self._pass(response, request)
             return
         found = self._node.cache.find_fresh(request)
@@ -68,17 +77,23 @@ class Content:
             self.express.offer(request, found)
             await self._send(response, request, found)
             return
-        self._shedding.check_memory()
+        self.shedding.check_memory()
         async with watching(response.receive):
             if found is None:
                 found = await self._node.cache.find(request, on_interim=response.inform)
             await self._send(response, request, found)
 
+    async def _answer_begun(self, response: Response, begun: Begun) -> None:
+        response.request = begun.request
+        async with watching(response.receive):
+            found = await self._node.cache.go_on(begun, response.inform)
+            await self._send(response, begun.request, found)
+
     async def _send(self, response: Response, request: Request, found: Found) -> None:
         try:
             response.source = found.source
             now = self._node.clock.wall()
-            delivery = deliver(request, found, now, name=self._name, boundary=token_hex(16))
+            delivery = deliver(request, found, now, name=self.name, boundary=token_hex(16))
             if not delivery.parts:
                 found.release()
                 await response.start(delivery.status, delivery.fields, is_followed=True)
@@ -137,12 +152,12 @@ class Content:
         has_content = has(request.fields, b"content-length") or has(request.fields, b"transfer-encoding")
         content = _uploaded(response.receive) if has_content else None
         response.source = "upstream"
-        fields = add_via(passed_fields(request.fields), self._name)
+        fields = add_via(passed_fields(request.fields), self.name)
         answer = await node.upstream.send(request.method, full_key(request), fields, content, on_interim=response.inform)
         try:
             await node.invalidate(request, answer.head)
-            member = cache_status(self._name, fwd="method", fwd_status=answer.head.status)
-            lines = add_cache_status(add_via(answer.head.fields, self._name), member)
+            member = cache_status(self.name, fwd="method", fwd_status=answer.head.status)
+            lines = add_cache_status(add_via(answer.head.fields, self.name), member)
             await response.start(answer.head.status, lines)
             async for chunk in answer.chunks():
                 node.counters.add("upstream_received_bytes", len(chunk))
@@ -228,7 +243,7 @@ def _origin_form(target: bytes, scope: Scope) -> bytes:
 class Response:
     """One response on its way out: what was sent, for the log and the counters, and the deadline of a client that takes nothing."""
 
-    def __init__(self, node: Node, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, node: Node, scope: Scope, receive: Receive, send: Send, *, begun_at: float | None = None) -> None:
         self.scope = scope
         self.receive = receive
         self.request: Request | None = None
@@ -238,7 +253,7 @@ class Response:
         self._send = send
         self._connection: Connection | None = scope.get("minicdn.connection")
         self._is_up = not is_loopback(scope.get("client"))
-        self._begun_at = node.clock.monotonic()
+        self._begun_at = node.clock.monotonic() if begun_at is None else begun_at
         self._status = 0
         self._sent_bytes = 0
         self._is_complete = False

@@ -124,6 +124,15 @@ class Express:
         self._built_bytes = 0
         self._blocks: dict[bytes, Plain | None] = {}
 
+    def is_open(self) -> bool:
+        """Whether plain requests may be answered here."""
+        return self._is_open()
+
+    def plain(self, block: bytes) -> Plain | None:
+        """What follows a request line, where it is plain."""
+        found = self._blocks.get(block, self)
+        return self._learn_block(block) if found is self else found  # type: ignore[return-value]
+
     def offer(self, request: Request, found: Found) -> None:
         """The normal way has just answered this with a hit: the next one may take the lane."""
         target = request.target

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from minicdn.core.headers import first
 from minicdn.core.shedding import Admission
 from minicdn.web.answering import Answering
+from minicdn.web.direct import Waiting
 from minicdn.web.inflow import Inflow, Refusal
 from minicdn.web.pages import plain_socket
 from minicdn.web.protocol import Connection, decoded, path_of, response_head
@@ -45,6 +46,7 @@ class ContentProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._inflow = Inflow()
         self._early = b""
+        self._next_app: Any = None
         self._plain_fd = -1
         self._used_at = 0.0
         self._received_at = 0.0
@@ -90,6 +92,8 @@ class ContentProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         self._early = b""
+        if isinstance(self.cycle, Waiting):
+            self.cycle.disconnect()
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
@@ -108,10 +112,18 @@ class ContentProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             return False
         if not express.serve(self.transport, self.client, data, self._plain_fd):
-            return False
+            direct = getattr(self.app, "direct", None)
+            return direct is not None and direct.take(self, data)
         self.server_state.total_requests += 1
         self._used_at = self.loop.time()
         return True
+
+    def answer_by(self, app: Any, data: bytes, *, keeps_alive: bool) -> None:
+        """The request in `data`, which was taken by the direct way, is answered by `app` instead, in place of the whole application."""
+        self._next_app = app
+        self._feed(data)
+        if not keeps_alive and self._is_answering:
+            self.cycle.keep_alive = False
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -224,7 +236,8 @@ class ContentProtocol(HttpToolsProtocol):
         scope["minicdn.connection"] = Connection(self.transport, cycle)  # type: ignore[typeddict-unknown-key]
         if self._is_over:
             scope["minicdn.is_over"] = True  # type: ignore[typeddict-unknown-key]
-        self._start_asgi_task(cycle, self.app)
+        app, self._next_app = self._next_app or self.app, None
+        self._start_asgi_task(cycle, app)
 
     def _describe(self, scope: dict[str, Any], version: str) -> None:
         target = self.url

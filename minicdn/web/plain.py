@@ -22,10 +22,11 @@ Asked = tuple[tuple[bytes, bytes], ...]
 
 
 class Plain(NamedTuple):
-    """user_agent: "" where there is none. asked: If-None-Match and Range, in their order."""
+    """user_agent: "" where there is none. asked: If-None-Match and Range, in their order. fields: all, as the parser gives them."""
 
     user_agent: str
     asked: Asked
+    fields: Asked = ()
 
 
 def parse_plain(block: bytes) -> Plain | None:
@@ -35,11 +36,13 @@ def parse_plain(block: bytes) -> Plain | None:
     user_agent: str | None = None
     hosts_count = 0
     asked: list[tuple[bytes, bytes]] = []
+    fields: list[tuple[bytes, bytes]] = []
     for line in block[:-4].split(b"\r\n"):
         match = _FIELD.fullmatch(line)
         if match is None:
             return None
         name, value = match.group(1).lower(), match.group(2).rstrip(b" \t")
+        fields.append((name, value))
         if name == b"connection":
             if value.lower() != b"keep-alive":
                 return None
@@ -53,4 +56,4 @@ def parse_plain(block: bytes) -> Plain | None:
             if not _HOST.fullmatch(value):
                 return None
             hosts_count += 1
-    return Plain(user_agent or "", tuple(asked)) if hosts_count == 1 else None
+    return Plain(user_agent or "", tuple(asked), tuple(fields)) if hosts_count == 1 else None

@@ -83,7 +83,7 @@ class PeerDoor:
         return lambda status, fields: connection.inform(status, add_via(end_to_end(fields), self._name))
 
     async def _send_found(self, scope: Scope, send: Send, fetch: FetchRequest, request: Request, found: Found) -> None:
-        answer = self._describe(fetch, request, found)
+        answer = describe(self._node, self._name, fetch, request, found)
         if fetch.asker is not None and answer.kind == "found":
             answer = await self._deal(fetch, request, found, answer)
         body = found.entry.body
@@ -140,42 +140,46 @@ class PeerDoor:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         self._node.counters.add("peer_sent_bytes", len(chunk))
 
-    def _describe(self, fetch: FetchRequest, request: Request, found: Found) -> FetchAnswer:
-        entry, stored = found.entry, found.entry.stored
-        kind = "pass" if stored is None else "answered" if entry.head.status >= 400 else "found"
-        if fetch.held is not None and fetch.method == "GET" and kind == "found" and held_tag(stored) == fetch.held:
-            kind = "unchanged"
-        offset, end = found.span or (_span(request, entry) if kind == "found" else (0, None))
-        now = self._node.clock.wall()
-        fields = add_via(entry.head.fields, self._name)
-        if fetch.method == "HEAD":
-            fields = head_fields(found, fields)
-        return FetchAnswer(
-            kind=kind,
-            status=entry.head.status,
-            fields=fields,
-            stored=to_facts(stored) if stored is not None else None,
-            age_seconds=current_age(stored, now) if stored is not None else 0.0,
-            length=entry.body.length if fetch.method == "GET" else 0,
-            offset=offset,
-            end=end,
-            source=found.source,
-            detail=found.detail or found.forward or "hit",
-            member=status_member(found, now, self._name),
-            upstream_status=found.forward_status or entry.head.status,
-            is_stale=found.is_stale,
-        )
-
     async def _send_head(self, send: Send, answer: FetchAnswer, length: int | None) -> None:
         head = encode(answer.to_wire())
-        fields: list[tuple[bytes, bytes]] = [
-            (b"content-type", b"application/x-minicdn"),
-            (b"x-minicdn-head", str(len(head)).encode()),
-        ]
-        if length is not None:
-            fields.append((b"content-length", str(len(head) + length).encode()))
-        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.start", "status": 200, "headers": answer_fields(len(head), length)})
         await send({"type": "http.response.body", "body": head, "more_body": True})
+
+
+def answer_fields(head_length: int, length: int | None) -> list[tuple[bytes, bytes]]:
+    """Of an answer to a peer: a map of so many bytes, and that many of a body (None: as many as come)."""
+    fields = [(b"content-type", b"application/x-minicdn"), (b"x-minicdn-head", b"%d" % head_length)]
+    if length is not None:
+        fields.append((b"content-length", b"%d" % (head_length + length)))
+    return fields
+
+
+def describe(node: Node, name: str, fetch: FetchRequest, request: Request, found: Found) -> FetchAnswer:
+    """What is said of what was found. name: this node's pseudonym in Via."""
+    entry, stored = found.entry, found.entry.stored
+    kind = "pass" if stored is None else "answered" if entry.head.status >= 400 else "found"
+    if fetch.held is not None and fetch.method == "GET" and kind == "found" and held_tag(stored) == fetch.held:
+        kind = "unchanged"
+    offset, end = found.span or (_span(request, entry) if kind == "found" else (0, None))
+    now = node.clock.wall()
+    fields = add_via(entry.head.fields, name)
+    if fetch.method == "HEAD":
+        fields = head_fields(found, fields)
+    return FetchAnswer(
+        kind=kind,
+        status=entry.head.status,
+        fields=fields,
+        stored=to_facts(stored) if stored is not None else None,
+        age_seconds=current_age(stored, now) if stored is not None else 0.0,
+        length=entry.body.length if fetch.method == "GET" else 0,
+        offset=offset,
+        end=end,
+        source=found.source,
+        detail=found.detail or found.forward or "hit",
+        member=status_member(found, now, name),
+        upstream_status=found.forward_status or entry.head.status,
+        is_stale=found.is_stale,
+    )
 
 
 def check_target(node: Node, key: str, target: str | None) -> None:

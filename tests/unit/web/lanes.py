@@ -149,6 +149,7 @@ class Side:
         self._count_served()
         if not has_lane:
             del self.app.express
+            del self.app.direct
         self._state = ServerState()
         self._config = uvicorn.Config(
             self.app, http=ContentProtocol, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
@@ -187,10 +188,11 @@ class Side:
         return wire
 
     async def settle(self) -> None:
-        while self._state.tasks:
-            await asyncio.wait(self._state.tasks)
-        while self.node.stats()["fills_count"]:  # noqa: ASYNC110 — there is no event for it
-            await asyncio.sleep(0)
+        while self._state.tasks or self.node.stats()["fills_count"]:
+            if self._state.tasks:
+                await asyncio.wait(self._state.tasks)
+            else:
+                await asyncio.sleep(0)  # there is no event for it
 
     async def get(self, target: str, *lines: str) -> bytes:
         return (await self.send(get(target, *lines))).octets

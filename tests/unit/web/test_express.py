@@ -331,12 +331,13 @@ def test_a_body_that_was_evicted_is_let_go_of() -> None:
 ])  # fmt: skip
 def test_plain(block: str, user_agent: str | None) -> None:
     found = parse_plain(block.encode("latin-1"))
-    assert found is None if user_agent is None else found == (user_agent, ())
+    assert found is None if user_agent is None else found is not None and found[:2] == (user_agent, ())
 
 
 def test_what_is_asked_for_is_told_apart() -> None:
     block = b'Host: h\r\nRANGE: bytes=0-1 \r\nUser-Agent: x\r\nIf-None-Match:"a"\r\nrange:\r\n\r\n'
-    assert parse_plain(block) == ("x", ((b"range", b"bytes=0-1"), (b"if-none-match", b'"a"'), (b"range", b"")))
+    asked = ((b"range", b"bytes=0-1"), (b"if-none-match", b'"a"'), (b"range", b""))
+    assert parse_plain(block) == ("x", asked, ((b"host", b"h"), asked[0], (b"user-agent", b"x"), *asked[1:]))
 
 
 @pytest.mark.parametrize(("method", "field", "status"), [
