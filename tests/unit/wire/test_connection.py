@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from minicdn.wire.connection import HEAD_BYTES_MAX, READ_AHEAD_BYTES, ClientConnection, Lost
+from minicdn.wire.connection import HEAD_BYTES_MAX, READ_AHEAD_BYTES, ClientConnection, Lost, Silent
 
 LENGTH_5 = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -289,6 +289,40 @@ def test_a_slow_reader_stops_the_other_side_and_a_quick_one_lets_it_go_on() -> N
         while transport.is_paused:
             sent -= len(await connection.read())
         assert 0 < sent <= READ_AHEAD_BYTES // 2
+
+    asyncio.run(run())
+
+
+def test_a_body_that_came_with_its_head_is_taken_at_once_and_the_next_answer_is_read() -> None:
+    async def run() -> None:
+        connection = ClientConnection()
+        transport = FakeTransport(connection)
+        connection.begin("GET", b"")
+        length = 2 * READ_AHEAD_BYTES
+        connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + bytes(length - 1))
+        await connection.wait_head()
+        assert transport.is_paused and connection.take_whole() is None
+        connection.data_received(b"x")
+        assert connection.take_whole() == bytes(length - 1) + b"x"
+        assert connection.is_reusable and not transport.is_paused
+        assert await connection.read() == b""
+
+    asyncio.run(run())
+
+
+def test_silence_ends_a_wait() -> None:
+    async def run() -> None:
+        connection = ClientConnection()
+        FakeTransport(connection)
+        connection.begin("GET", b"")
+        with pytest.raises(Silent):
+            await connection.wait_head(0.01)
+        connection.data_received(LENGTH_5[:-1])
+        assert await connection.read(5) == b"hell"
+        with pytest.raises(Silent):
+            await connection.read(0.01)
+        connection.data_received(b"o")
+        assert await connection.read(5) == b"o"
 
     asyncio.run(run())
 

@@ -1,0 +1,123 @@
+"""The direct way by itself: who waits on it and leaves, is overtaken, or has to be given to the normal way. (What it says is compared with
+the normal way in tests/property/test_express_equals_normal.py.)"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+pytest.importorskip("httptools")
+
+from minicdn.core.message import Request
+from minicdn.web.direct import Waiting
+from tests.unit.web.lanes import Side, Upstream, Watch, Wire, get, upstream
+
+Story = Callable[[Side, Upstream], Awaitable[None]]
+
+
+def play(story: Story, **settings: Any) -> None:
+    """The upstream answers nobody until it is told to."""
+
+    async def run() -> None:
+        watch = Watch()
+        async with asyncio.timeout(30), AsyncExitStack() as stack:
+            origin = await stack.enter_async_context(upstream(watch))
+            origin.held = asyncio.Event()
+            side = Side(watch, origin.port, **settings)
+            await side.role.start()
+            stack.push_async_callback(side.role.stop)
+            await story(side, origin)
+
+    asyncio.run(run())
+
+
+def asked(side: Side, *targets: str) -> Wire:
+    wire = side.connect()
+    wire.protocol.data_received(b"".join(map(get, targets)))  # type: ignore[attr-defined]
+    return wire
+
+
+def let_go(origin: Upstream) -> None:
+    assert origin.held is not None
+    origin.held.set()
+
+
+@pytest.mark.parametrize("target", ["/plain", "/empty", "/gone", "/no-store", "/vary"])
+def test_who_waits_is_answered_once_and_all_by_one_fill(target: str) -> None:
+    async def story(side: Side, origin: Upstream) -> None:
+        wires = [asked(side, target) for _ in range(5)]
+        assert all(isinstance(wire.protocol.cycle, Waiting) for wire in wires)  # type: ignore[attr-defined]
+        let_go(origin)
+        await side.settle()
+        bodies = {wire.octets.split(b"\r\n\r\n", 1)[1] for wire in wires}
+        assert len(bodies) == 1 and all(wire.octets.count(b"HTTP/1.1 ") == 1 for wire in wires)
+        assert origin.asked_count == (5 if target == "/no-store" else 1)
+        assert side.node.counters.get("requests_count") == len(side.lines) == 5
+
+    play(story)
+
+
+def test_who_leaves_is_logged_and_waits_for_nothing() -> None:
+    async def story(side: Side, origin: Upstream) -> None:
+        leaving, staying = asked(side, "/plain"), asked(side, "/plain")
+        leaving.close()
+        await asyncio.sleep(0)
+        (line,) = side.lines
+        assert (line.status, line.bytes, line.success, line.source, line.key) == (0, 0, False, "none", "/plain")
+        let_go(origin)
+        await side.settle()
+        assert staying.octets.endswith(b"hello") and not leaving.octets
+
+    play(story)
+
+
+def test_a_fill_for_nobody_is_not_waited_for() -> None:
+    async def story(side: Side, origin: Upstream) -> None:
+        wire = asked(side, "/no-store")
+        fill = side.node.cache.begin(Request("GET", b"/no-store", "/no-store"), lambda status, fields: None).fill  # type: ignore[union-attr]
+        assert fill.waiting_count == 1
+        wire.close()
+        await asyncio.sleep(0)
+        assert fill.waiting_count == 0
+        let_go(origin)
+        await side.settle()
+
+    play(story)
+
+
+def test_what_comes_meanwhile_has_its_turn_afterwards() -> None:
+    async def story(side: Side, origin: Upstream) -> None:
+        wire = asked(side, "/plain")
+        wire.protocol.data_received(get("/empty"))  # type: ignore[attr-defined]
+        wire.protocol.data_received(get("/gone"))  # type: ignore[attr-defined]
+        assert not wire.octets
+        let_go(origin)
+        await side.settle()
+        assert [line.key for line in side.lines] == ["/plain", "/empty", "/gone"]
+        assert wire.octets.index(b"hello") < wire.octets.index(b"410 Gone")
+
+    play(story)
+
+
+@pytest.mark.parametrize("target", ["/plain", "/gone"])
+def test_a_node_that_closes_says_so_in_the_answer(target: str) -> None:
+    async def story(side: Side, origin: Upstream) -> None:
+        wire = asked(side, target)
+        wire.protocol.shutdown()  # type: ignore[attr-defined]
+        assert not wire.is_closed
+        let_go(origin)
+        await side.settle()
+        assert b"\r\nconnection: close\r\n" in wire.octets.lower() and wire.is_closed
+
+    play(story)
+
+
+def test_with_a_token_no_peer_comes_this_way() -> None:
+    async def story(side: Side, origin: Upstream) -> None:
+        assert side.app.direct._peers is None
+
+    play(story, token="secret-enough-for-a-test")
