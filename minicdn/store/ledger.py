@@ -152,10 +152,13 @@ class Ledger:
             pending = self.unverified.get(index)
             if pending is None:
                 pending = self.unverified[index] = Unverified(self.hashed(index))
-            for gap in have.gaps(start, start + len(view)):
-                spans += pending.spans.gaps(*gap)
-                pending.spans.add(*gap)
-            pending.hashed.take(start, view)
+            fresh = [span for gap in have.gaps(start, start + len(view)) for span in pending.spans.gaps(*gap)]
+            for span in fresh:
+                pending.spans.add(*span)
+            # What lies there already stays, and may be something else: then accept() hashes what is there, not what came.
+            if sum(end - begin for begin, end in fresh) == start + len(view) - max(start, pending.hashed.until):
+                pending.hashed.take(start, view)
+            spans += fresh
         return spans
 
     def _cut(self, offset: int, data: bytes) -> Iterator[tuple[int, int, memoryview]]:

@@ -142,6 +142,14 @@ async def test_a_gap_between_verified_bytes_can_be_filled_unverified(body: Body)
     assert await read_all(body, 0, PIECE) == DATA[:PIECE]
 
 
+def test_what_is_accepted_is_what_lies_there_and_not_what_came_over_it(body: Body):
+    body.write_unverified(1000, b"a false byte, out of order")
+    offer(body, 0, PIECE)
+    assert not body.accept(0, DIGESTS[0])
+    offer(body, 0, PIECE)
+    assert body.accept(0, DIGESTS[0])
+
+
 def test_a_holder_that_stops_half_way_is_gone_on_from(body: Body):
     offer(body, 0, 3000)
     assert body.unverified_until(0) == 3000
