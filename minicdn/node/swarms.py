@@ -103,7 +103,10 @@ class Swarms:
         return own < SLOW_SHARE * max((member.share for member in members), default=0.0)
 
     def is_worth_completing(self, entry: Entry, gaps: list[tuple[int, int]]) -> bool:
-        """Whether what is missing of a partial body should come in pieces."""
+        """Whether what is missing of a partial body should come in pieces. Where nobody has said that there are parts, it is asked for
+        first: what has been sent to a client by the time that an answer is the whole could not be taken back."""
+        if not self._has_parts(entry.head) and self._swarms.get(entry.body) is None:
+            return False
         missing = sum(end - start for start, end in gaps)
         has_pieces = entry.body.length is not None and entry.body.pieces is not None
         return has_pieces and len(self._dealers()) > 1 and self._is_worth(entry.head, entry.body.length or 0, missing)
@@ -123,7 +126,7 @@ class Swarms:
         if length is None or validator is None or entry.stored is None or not self._is_worth(entry.head, length, length):
             return None
         file = FileId(request.key, validator, length)
-        if entry.body.is_partial:
+        if entry.body.is_partial and self._has_parts(entry.head):
             return self._deal(file) if len(self._dealers()) > 1 else None
         # Without parts from the upstream, nobody could go on when this node is gone, but by a stream of the whole.
         is_dealt = self._has_parts(entry.head) and (entry.body.is_filling or self._is_crowd(file, asker))

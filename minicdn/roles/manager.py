@@ -294,12 +294,12 @@ class Manager(Role):
         """One look at all leases; `late_seconds` is by how much it comes too late."""
         if late_seconds > self.settings.window_seconds / 5:
             self.roster.excuse(now)
-        for member in self.roster.expire(now):
-            self.leases.forget(member.id)
+        self.roster.expire(now)
         self.roster.forgive(now)
         self.roster.reweigh(now)
         for id in [id for id in self._about if self.roster.find(id) is None]:
             del self._about[id]
+            self.leases.forget(id)
         self.purges.forget_the_gone()
         for member in self.roster.take_due_probes(now, PROBES_PER_TICK):
             self._hold(self._probe_again(member))

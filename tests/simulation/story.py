@@ -113,7 +113,7 @@ class Story:
     async def _go_wrong(self) -> None:
         chaos = self._spawn(self.chaos.run())
         changing = self._spawn(self._change_files())
-        asking = []
+        asking = self._crowd()
         for _ in range(self.plan.requests_count):
             asking.append(self._spawn(self._ask()))
             await asyncio.sleep(self.rng.expovariate(1 / self.plan.gap_seconds))
@@ -129,6 +129,13 @@ class Story:
             if twice:
                 self._wrong(f"{file}: asked twice at a time: {twice}")
 
+    def _crowd(self) -> list[asyncio.Task[Any]]:
+        """One file, from several nodes at once."""
+        if not self.plan.crowd_count:
+            return []
+        file = self.rng.choice(self.plan.files)
+        return [self._spawn(self._ask(file)) for _ in range(self.plan.crowd_count)]
+
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         return self.world.loop.create_task(work, context=self.clients.context)
 
@@ -139,8 +146,8 @@ class Story:
             length = None if self.rng.random() < 0.6 else max(0, file.length + self.rng.choice((-1, 1, -5000, 70000)))
             file.change(self.world.loop.time(), length)
 
-    async def _ask(self) -> None:
-        file, node = self.rng.choice(self.plan.files), self.rng.choice(self.world.nodes)
+    async def _ask(self, wanted: File | None = None) -> None:
+        file, node = wanted or self.rng.choice(self.plan.files), self.rng.choice(self.world.nodes)
         span = self._span(file) if file.has_ranges and self.rng.random() < 0.25 else None
         pause = self.rng.choice((0.0, 0.0, 0.0, 0.2))
         patience = self.rng.uniform(0.001, 3.0) if "cancel" in self.plan.faults and self.rng.random() < 0.3 else None
@@ -206,7 +213,7 @@ class Story:
     async def _nothing_is_left(self) -> None:
         await asyncio.sleep(QUIET_SECONDS)
         for node in self.world.nodes:
-            for found in left_over(node):
+            for found in left_over(node, may_have_leases=not self.plan.is_heard):
                 self._wrong(f"quiet, and left over at {found}")
         for node in reversed(self.world.nodes):
             await node.stop()

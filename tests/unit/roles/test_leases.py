@@ -53,6 +53,17 @@ async def test_leases_end_by_word_by_time_by_goodbye_and_by_silence(folder: Path
 
 
 @desk_test
+async def test_whoever_takes_a_seat_frees_the_leases_of_who_sat_there(folder: Path) -> None:
+    async with Desk(folder, upstream_leases_max=1) as desk:
+        await desk.join("anna")
+        await desk.lease("anna")
+        await desk.join("anna, started again")
+        assert not (await desk.lease("bob")).is_granted
+        desk.manager.tick(desk.clock.now, 0)
+        assert (await desk.lease("bob")).is_granted
+
+
+@desk_test
 async def test_uplinks_become_shares_with_the_next_tick_and_weights_stay(folder: Path) -> None:
     async with Desk(folder) as desk:
         for id, port, uplink in (("anna", 1, 1e7), ("bob", 2, 1e7), ("carl", 3, 0.0)):
