@@ -32,6 +32,11 @@ def whole_head(head: Head) -> Head:
     return Head(200, fields if length is None else [*fields, (b"Content-Length", b"%d" % length)])
 
 
+def saying_parts(head: Head) -> Head:
+    """There are parts: many say so with a 200 only."""
+    return head if headers.has(head.fields, b"accept-ranges") else Head(head.status, [*head.fields, (b"Accept-Ranges", b"bytes")])
+
+
 def part_fields(fields: Fields, start: int, end: int, length: int | None) -> list[tuple[bytes, bytes]]:
     """The lines of a single-range 206, from those of the whole."""
     rest = headers.without(fields, _OF_THE_PART)

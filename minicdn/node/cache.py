@@ -230,7 +230,8 @@ class Cache:
                 return found
         if validator is None or len(gaps) > GAPS_MAX:
             self._shelf.remove(entry)
-            return await self._fill(request, None, "partial", is_forwarded=is_forwarded, part=Part.of(single_range(request)))
+            found = self.find_fresh(request, is_forwarded=is_forwarded)  # beside such a part all may be on its way
+            return found or await self._fill(request, None, "partial", is_forwarded=is_forwarded, part=Part.of(single_range(request)))
         self._counters.add("misses_count")
         fills = []
         for start, end in gaps:
@@ -380,8 +381,7 @@ class Cache:
         return self._dock.start(fill, flight)
 
     def load_piece(self, request: Request, part: Part, hint: str | None) -> Fill:
-        """A piece for a swarm, from the upstream; from the peer at `hint` first, where it has it already. What comes may be more: the
-        whole, where parts are not to be had any more."""
+        """A piece for a swarm, from the upstream; first from the peer at `hint`, which has it. All may come, where there are no parts."""
         suppliers = [taking_wholes(ask) for ask in self._askers.of_upstream(hint=hint)]
         return self._dock.start(Fill(request, None, suppliers, is_wanted=True, part=part))
 

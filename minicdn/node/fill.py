@@ -101,6 +101,8 @@ class Fill:
         if self._when_left is not None and not self.waiting_count:
             when_left, self._when_left = self._when_left, None
             when_left()
+        if self.entry is not None and not self.waiting_count:
+            self.entry.body.moved()
         self.look_whether_wanted()
 
     def when_nobody_waits(self, act: Callable[[], None]) -> None:

@@ -321,7 +321,7 @@ class Dock:
             raise BrokenBody("the disk has no room for this part")
         assert fill.entry is not None
         self._shelf.withdraw(fill.entry)
-        body.relay_from_here()
+        body.relay_from_here(lambda: fill.waiting_count > 0)
         fill.look_whether_wanted()  # only what is kept may go on for nobody
 
     async def _go_on(self, fill: Fill, body: Body, position: int, end: int | None, error: PeerError, *, is_counted: bool) -> Supply:

@@ -14,9 +14,9 @@ from enum import Enum
 from minicdn.core.conditional import is_strong, strip_conditionals, strong_validator, validation_fields
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_facts, is_fresh, storable
-from minicdn.core.headers import end_to_end, first, has, has_any, without
+from minicdn.core.headers import end_to_end, first, has_any, without
 from minicdn.core.message import Fields, Head, Inform, Request
-from minicdn.core.partial import part_fields, span_of, whole_head
+from minicdn.core.partial import part_fields, saying_parts, span_of, whole_head
 from minicdn.core.pieces import Dealer
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.vary import is_same_variant
@@ -203,7 +203,7 @@ class UpstreamSupplier:
         offset, end, length = 0, None, answer.length
         span = _honest_span(head, answer.length)
         if span is not None:
-            head = _saying_parts(whole_head(head))
+            head = saying_parts(whole_head(head))
             offset, end, length = span
         stored: Stored | NotStored = NotStored("a part that does not say of what")
         if head.status != 206:
@@ -248,11 +248,6 @@ class UpstreamSupplier:
         except UpstreamError:
             self._counters.add("upstream_errors_count")
             raise
-
-
-def _saying_parts(head: Head) -> Head:
-    """There are parts: many say so with a 200 only."""
-    return head if has(head.fields, b"accept-ranges") else Head(head.status, [*head.fields, (b"Accept-Ranges", b"bytes")])
 
 
 def _force_of(request: Request) -> list[tuple[bytes, bytes]]:

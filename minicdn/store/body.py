@@ -16,6 +16,7 @@ A small cache is mostly bodies that nobody reads at the moment: what only reader
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum
 
 from minicdn.core.pieces import Pieces
@@ -140,10 +141,12 @@ class Body(Pieced):
             self.is_refused = True
             raise
 
-    def relay_from_here(self) -> None:
-        """The disk refuses: what is on it stays readable for those who read now, the rest passes through a window."""
+    def relay_from_here(self, is_awaited: Callable[[], bool] | None = None) -> None:
+        """The disk refuses: what is on it stays readable for those who read now, the rest passes through a window. is_awaited: whether
+        others know of the body, and have not opened it yet; so long nothing passes."""
         if self._relay is None:
             self._relay = Relay(self._storage, self.have.reach(0))
+            self._relay.is_awaited = is_awaited or self._relay.is_awaited
             self._storage = self._relay
             self._ledger = None
 
@@ -279,8 +282,8 @@ class Body(Pieced):
             self._waiters.wake_all()
 
     def _pass_on(self) -> None:
-        """Let go of what all readers have passed. With no reader yet, one is on its way: all stays."""
-        if self._relay is not None and self._readers:
+        """Let go of what all readers have passed. While one is on its way, all stays."""
+        if self._relay is not None and self._readers and not self._relay.is_awaited():
             self._relay.drop_below(min(reader.position for reader in self._readers))
 
     def moved(self) -> None:

@@ -6,6 +6,8 @@ buffer, not a list of chunks: an upstream that sends byte by byte must not cost 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from minicdn.errors import BrokenBody
 from minicdn.store.storage import Storage
 
@@ -15,7 +17,7 @@ RELAY_WINDOW_BYTES = 1024 * 1024
 class Relay:
     medium = "none"
 
-    __slots__ = ("_low", "_saved", "_start", "_window")
+    __slots__ = ("_low", "_saved", "_start", "_window", "is_awaited")
 
     def __init__(self, saved: Storage | None, start: int) -> None:
         """saved: holds what lies below `start`."""
@@ -23,6 +25,8 @@ class Relay:
         self._start = start
         self._low = start
         self._window = bytearray()
+        self.is_awaited: Callable[[], bool] = lambda: False
+        """Whether somebody is on his way to read it from its start."""
 
     @property
     def window_bytes(self) -> int:

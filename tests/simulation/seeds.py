@@ -15,6 +15,7 @@ FOUND = {
     1082: "As 1005; the accused were off the list.",
     2059: "The gap of a part that could not be kept any more was served for the range asked for: right bytes, but too few.",
     2137: "The simulator's own: a link that had been slow still owed a minute of what it had carried, long after all was healed.",
+    3227: "Beside a part without a validator the owner did not see the whole that was on its way, and asked for it a second time.",
     3330: "A node that was killed and came back under a new id left its lease of the upstream with the manager until it ran out.",
     4479: "Of a partial file whose upstream sends no parts, the owner began to send what it had before it asked for the rest.",
 }

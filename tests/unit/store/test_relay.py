@@ -176,3 +176,20 @@ async def test_a_disk_that_refuses_the_empty_file_costs_nobody_anything(tmp_path
     body.finish()
     assert body.is_whole and not body.is_kept
     assert await read_all(body) == b""
+
+
+@on_loop
+async def test_nothing_passes_while_one_who_knows_of_it_is_on_his_way(tmp_path: Path):
+    data, is_awaited = random_bytes(3 * CHUNK), [True]
+    body = Body(DiskStorage(tmp_path / "x"), len(data))
+    body.relay_from_here(lambda: is_awaited[0])
+    quick = body.open()
+    body.write(0, data[:CHUNK])
+    assert await quick.next() == data[:CHUNK]
+    late = body.open()
+    is_awaited[0] = False
+    body.write(CHUNK, data[CHUNK:])
+    body.finish()
+    assert await _take(late) == data
+    assert body.storage.window_bytes == 2 * CHUNK, "what both have passed is gone"
+    assert await _take(quick) == data[CHUNK:]
