@@ -37,6 +37,10 @@ class UpstreamUnreachable(UpstreamError):
         super().__init__(reason, retry_after_seconds=retry_after_seconds)
 
 
+class NotReady(UpstreamError):
+    """This node does not know its upstream yet: 503. Another node that asked it asks the next one."""
+
+
 class PeerError(MinicdnError):
     """A peer could not be talked to. Never reaches a client: the next owner, at last a local load, takes over."""
 

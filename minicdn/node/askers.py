@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from minicdn.core.message import Inform, Request
 from minicdn.core.roster import PeerList, owners
-from minicdn.errors import PeerError, UpstreamError
+from minicdn.errors import NotReady, PeerError
 from minicdn.node.circuits import Circuits
 from minicdn.node.fill import Ask
 from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier, as_part
@@ -70,7 +70,7 @@ class Askers:
     def _asking_upstream(self, on_interim: Inform | None) -> Ask:
         async def ask(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
             if self.upstream is None:
-                raise UpstreamError("the upstream is not known yet: this node has not reached its manager")
+                raise NotReady("the upstream is not known yet: this node has not reached its manager")
             return await self.upstream.ask(request, held, part, on_interim=on_interim)
 
         return ask

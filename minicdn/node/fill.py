@@ -14,7 +14,7 @@ from typing import Any
 from minicdn.core.freshness import Stored
 from minicdn.core.message import Request
 from minicdn.core.vary import fits as fits_variant
-from minicdn.errors import ClientError, MinicdnError, UpstreamError
+from minicdn.errors import ClientError, MinicdnError, NotReady, UpstreamError
 from minicdn.node.suppliers import Part, Supply
 from minicdn.node.told import Told
 from minicdn.store.body import Body
@@ -155,6 +155,8 @@ def again(error: MinicdnError) -> MinicdnError:
     """The same error for each who waits: one exception object raised in many tasks would grow a traceback of them all."""
     if isinstance(error, ClientError):
         return ClientError(error.status, error.reason)
+    if isinstance(error, NotReady):
+        return NotReady(str(error))
     if isinstance(error, UpstreamError):
         return UpstreamError(str(error), timed_out=error.timed_out, retry_after_seconds=error.retry_after_seconds)
     return UpstreamError(str(error))

@@ -13,7 +13,7 @@ from minicdn.core.message import Inform, Request
 from minicdn.core.ranges import Unsatisfiable
 from minicdn.core.target import parse_target
 from minicdn.core.via import add_via, has_passed
-from minicdn.errors import BrokenBody, ClientError, CopyLost, MinicdnError, UpstreamError
+from minicdn.errors import BrokenBody, ClientError, CopyLost, MinicdnError, NotReady, UpstreamError
 from minicdn.node.delivery import head_fields, status_member
 from minicdn.node.found import Found
 from minicdn.node.mending import rest_of
@@ -206,7 +206,9 @@ def _span(request: Request, entry: Entry) -> tuple[int, int | None]:
 
 
 def _no(error: MinicdnError) -> FetchAnswer:
-    """The owner's no is an answer too."""
+    """The owner's no is an answer too; but one that has just started has none yet."""
+    if isinstance(error, NotReady):
+        return FetchAnswer("busy", detail=str(error))
     if isinstance(error, ClientError):
         return FetchAnswer("refused", status=error.status, detail=error.reason)
     if isinstance(error, UpstreamError):

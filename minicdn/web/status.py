@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from minicdn.errors import ClientError, UpstreamError
+from minicdn.errors import ClientError, NotReady, UpstreamError
 
 CLOSING = (400, 421, 501, 505)
 """After these nobody knows what the client will send next (RFC 9112 §9.6)."""
@@ -17,6 +17,8 @@ def status_of(error: Exception) -> tuple[int, str]:
     match error:
         case ClientError():
             return error.status, error.reason
+        case NotReady():
+            return 503, str(error)
         case UpstreamError():
             return (504 if error.timed_out else 502), str(error)
         case _:

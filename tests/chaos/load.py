@@ -143,7 +143,7 @@ def fetch(url: str, target: str, content: memoryview) -> Seen:
             answer = open_answer(url, target, deadline_seconds=DEADLINE_SECONDS)
         with answer:
             status = answer.status
-            wrong = "" if status == 200 else f"status {status}"
+            wrong = "" if status == 200 else f"status {status}: {answer.read(200).decode('utf-8', 'replace').strip()}"
             while status == 200 and (block := answer.read(BLOCK_BYTES)):
                 if content[size_bytes : size_bytes + len(block)] != block:
                     wrong = WRONG
