@@ -45,6 +45,10 @@ class PeerError(MinicdnError):
     """A peer could not be talked to. Never reaches a client: the next owner, at last a local load, takes over."""
 
 
+class PeerBusy(PeerError):
+    """A peer answered that it is not the one to ask just now."""
+
+
 class BrokenBody(MinicdnError):
     """A body ended before its end. Whoever was being sent it must see a cut connection, never a short file."""
 

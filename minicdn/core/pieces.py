@@ -85,6 +85,23 @@ def deal(key: str, count: int, dealers: Sequence[Dealer]) -> list[int]:
     return owned
 
 
+def deal_in_turns(key: str, count: int, dealers: Sequence[Dealer]) -> list[int]:
+    """The same for pieces that come in file order: each of so many successive pieces as there are members goes to another one, as far as
+    shares allow. Whoever got three of seven in a row would have their copies to send while others have none."""
+    weights = [max(dealer.weight, 0.0) for dealer in dealers]
+    total = fsum(weights)
+    if total <= 0:
+        return []
+    salts, turn = [_salt(key, dealer.url) for dealer in dealers], sum(weight > 0 for weight in weights)
+    had, owned = [0] * len(dealers), []
+    for index in range(count):
+        until = min(index // turn * turn + turn, count)
+        owner = _nearest(index, salts, weights, [ceil(until * weight / total) - has for weight, has in zip(weights, had, strict=True)])
+        had[owner] += 1
+        owned.append(owner)
+    return owned
+
+
 def backups(key: str, index: int, dealers: Sequence[Dealer]) -> list[int]:
     """Indices of all dealers that may own pieces, in the piece's own order: who is next when its owner is gone."""
     weights = [max(dealer.weight, 0.0) for dealer in dealers]

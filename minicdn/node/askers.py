@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from minicdn.core.message import Inform, Request
 from minicdn.core.roster import PeerList, owners
-from minicdn.errors import NotReady, PeerError
+from minicdn.errors import NotReady, PeerBusy, PeerError
 from minicdn.node.circuits import Circuits
 from minicdn.node.fill import Ask
+from minicdn.node.reading import close
 from minicdn.node.suppliers import Part, PeerSupplier, Supply, UpstreamSupplier, as_part
 from minicdn.store.entry import Entry
 
@@ -110,6 +111,8 @@ class Askers:
                 supply = await self.peers.ask(
                     url, request, held, part, wants_fresh=wants_fresh, on_interim=on_interim, asker=asker
                 )
+            except PeerBusy:
+                raise
             except PeerError as error:
                 self._circuits.failed(url, str(error))
                 raise
@@ -120,8 +123,13 @@ class Askers:
 
 
 def taking_wholes(ask: Ask) -> Ask:
-    """The same supplier; what it sends of more than was asked for is taken for the part alone."""
+    """For a part: who sends the whole sends the part as well, as far as it can be told how long that is. A peer that can't is left out."""
+
     async def asking(request: Request, held: Entry | None, part: Part | None, may_deal: bool) -> Supply:
-        return as_part(await ask(request, held, part, may_deal), part)
+        supply = as_part(await ask(request, held, part, may_deal), part)
+        if supply.source == "peer" and supply.end is None and supply.head.status == 200:
+            await close(supply)
+            raise PeerBusy("it sends no parts of it")
+        return supply
 
     return asking

@@ -142,7 +142,7 @@ class Cache:
         """
         is_behind = is_forwarded and self._purger.is_behind(mark)
         entry = self._choose(request)
-        if exact is not None and entry is not None and strong_validator(entry.head) == exact and not missing_spans(request, entry):
+        if exact is not None and entry is not None and strong_validator(entry.head) == exact and self._swarms.is_here(entry, request):
             return self._hit(request, entry, Serve(stale=False, refresh=False, detail=""), is_forwarded=is_forwarded)
         plan = decide(request, entry.stored if entry is not None else None, self._clock.wall(), self.policy)
         match plan:

@@ -19,12 +19,11 @@ from minicdn.core.counters import Counters
 from minicdn.core.decide import is_failure, may_serve_on_error
 from minicdn.core.digests import Verifier
 from minicdn.core.freshness import Policy, fits, freshen
-from minicdn.core.pieces import piece_bytes
 from minicdn.core.purging import Purge
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, Outcome
-from minicdn.node.reading import close, skip, take_whole
+from minicdn.node.reading import BLOCK_BYTES, STREAMED_BLOCK_BYTES, close, skip, take_whole
 from minicdn.node.receiving import Receiving, is_about_another, publish
 from minicdn.node.suppliers import UNREAD_BYTES_MAX, Kind, Part, Supply, is_early_news
 from minicdn.node.swarms import Swarms
@@ -100,6 +99,12 @@ class Dock:
         """Though nobody reads it now."""
         for fill in self._filling.get(body, ()):
             fill.is_wanted = True
+
+    def let_go(self, body: Body) -> None:
+        """Whether they go on is their readers' affair again."""
+        for fill in list(self._filling.get(body, ())):
+            fill.is_wanted = False
+            fill.look_whether_wanted()
 
     def reader_left(self, body: Body) -> None:
         """Called when somebody stopped reading."""
@@ -238,39 +243,46 @@ class Dock:
         entry = None if fill.is_gone else self._receiving.partial_entry(fill, supply)
         if entry is None:
             return False
-        swarm = swarms.begin(entry, fill.request, supply.deal)
-        if swarm is None:
+        if supply.deal is not None:
+            is_dealt = swarms.begin(entry, fill.request, supply.deal) is not None
+        else:
+            fill.span = swarms.begin_first(entry, fill.request, supply)
+            is_dealt = fill.span is not None
+        if not is_dealt:
             self._shelf.remove(entry)
             return False
         fill.entry = entry
-        if supply.deal is None:
-            fill.is_wanted = True
-            first_end = (supply.offset // piece_bytes(supply.length or 0) + 1) * piece_bytes(supply.length or 0)
-            fill.span = (supply.offset, min(first_end, supply.end or supply.length or 0))
-            entry.body.expect(*fill.span)
-            swarm.seed.arriving.update(swarm.seed.pieces.within(*fill.span))
+        if fill.span is not None:
+            fill.is_wanted = entry.body not in swarms.streams
             self._filling.setdefault(entry.body, []).append(fill)
         publish(fill, supply, entry)
         return True
 
     async def _stream_first(self, fill: Fill, supply: Supply) -> None:
-        """Of an answer that was to bring all, the first piece; the rest comes from its owners."""
+        """Of an answer that was to bring all, what is to come here first; the rest comes from its owners."""
         if fill.span is None:
             return
         assert fill.entry is not None and self.swarms is not None
         body, (position, end) = fill.entry.body, fill.span
+        stop = end
         if end - position > WIDE_PIECE_BYTES:
             supply.widen()
-        try:  # the rest of the answer is left unread: what is under way of it is lost, less than asking again would cost
+            supply.gather(STREAMED_BLOCK_BYTES)
+        try:  # what is left unread of the answer is lost as far as it is under way: less than asking again would cost
             async for chunk in supply.chunks:
-                await self._write(fill, body, position, chunk[: end - position])
+                await self._write(fill, body, position, chunk[: stop - position])
                 position += len(chunk)
-                if position >= end:
+                if position >= stop:
                     break
+                stop = stop if stop < end else self.swarms.stop_of(body, position, end, supply.narrow)
         finally:
             self.swarms.no_longer_arriving(body, fill.span)
-        if position < end:
+        if position < stop:
             raise UpstreamError("the body ended early")
+        if stop < end:
+            self._stopped_filling(fill, body)
+            self.swarms.part_ended(body, *fill.span)
+            return
         self._complete(fill, body)
 
     async def _stream(self, fill: Fill, supply: Supply, body: Body) -> Supply:
@@ -280,7 +292,7 @@ class Dock:
         if end is None or end - position > UNREAD_BYTES_MAX:
             supply.widen()
         if fill.span is not None:
-            supply.gather()
+            supply.gather(BLOCK_BYTES)
         shift = position if fill.span is None else 0  # a part that is passed on alone is a body of its own
         verifier = Verifier(supply.head.fields if supply.end is None and fill.request.method == "GET" else ())
         # An owner that passes on a 206 counts from the part's first byte, and nobody else would know where that is.

@@ -156,6 +156,7 @@ class Node:
         self.seeding = Seeding(self.cache.load_piece, self.cache.stored_for)
         self.swarms = self._swarms(client)
         self.cache.swarm_with(self.swarms)
+        self.swarms.let_go = self._dock.let_go
         self._share_upstream()
         self.set_upstream(upstream)
 
@@ -169,6 +170,7 @@ class Node:
             may_use_upstream=self.take_lease,
             release=self.release_lease,
             limits=self.limits,
+            uplink=self.uplink,
             via=lambda fields: add_via(fields, f"minicdn-{self.id}"),
             on_lie=self._lied_to,
             on_changed=self._replaced,

@@ -27,6 +27,9 @@ def take_whole(supply: Supply, body: Body, *, is_get: bool) -> bool:
         raise UpstreamError("the body does not fit its digest")
     return True
 
+BLOCK_BYTES, STREAMED_BLOCK_BYTES = 64 * 1024, 256 * 1024
+"""In which pieces come that others wait for, each at a share of the upstream's rate; and a stream, which has all of that."""
+
 
 async def skip(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]:
     """The chunks without their first `count` bytes."""

@@ -73,6 +73,8 @@ class Seed:
         self.is_partless = False
         """The upstream has sent the whole where a piece was asked for: it is taken as it comes, and that once at a time."""
         self._whole: asyncio.Task[None] | None = None
+        self._masked: tuple[object, ...] | None = None
+        self._mask = 0
         self._load = load
         self._find = find
         self._loading: dict[int, asyncio.Future[Entry]] = {}
@@ -96,11 +98,16 @@ class Seed:
 
     def have_mask(self) -> int:
         """One bit for each piece that is here whole."""
-        entry, mask = self.entry(), 0
-        for start, end in entry.body.have if entry is not None else ():
-            within = self.pieces.within(start, end)
-            mask |= ((1 << len(within)) - 1) << within.start if len(within) else 0
-        return mask
+        entry = self.entry()
+        ledger = entry.body.ledger if entry is not None else None
+        state = None if ledger is None else (ledger, ledger.version, entry.body.is_whole)  # type: ignore[union-attr]
+        if state is None or state != self._masked:
+            mask = 0
+            for start, end in entry.body.have if entry is not None else ():
+                within = self.pieces.within(start, end)
+                mask |= ((1 << len(within)) - 1) << within.start if len(within) else 0
+            self._masked, self._mask = state, mask
+        return self._mask
 
     async def load(self, index: int, hint: str | None = None) -> Entry:
         """Returns when the piece is on its way into the entry's body, or there. Raises Changed, NoRoom or UpstreamError."""

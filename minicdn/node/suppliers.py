@@ -21,7 +21,8 @@ from minicdn.core.pieces import Dealer
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.vary import is_same_variant
 from minicdn.core.via import add_via
-from minicdn.errors import ClientError, PeerError, UpstreamError
+from minicdn.errors import ClientError, PeerBusy, PeerError, UpstreamError
+from minicdn.node.deals import Deal
 from minicdn.node.leash import Leash
 from minicdn.node.limits import Limits
 from minicdn.node.patience import PatientUpstream
@@ -68,20 +69,14 @@ class Supply:
     is_stale: bool = False
     widen: Callable[[], None] = lambda: None
     """All of the body is wanted; up to then little of it is let come."""
-    gather: Callable[[], None] = lambda: None
-    """The bytes may come in blocks."""
+    narrow: Callable[[int], int] = lambda bytes_max: 0
+    """Soon no more is wanted. Returns how much is under way all the same."""
+    gather: Callable[[int], None] = lambda batch_bytes: None
+    """The bytes may come in blocks of so many."""
     take_whole: Callable[[], bytes | None] = lambda: None
     """All of `chunks`, where they came with the head and need not wait for a cap; then nothing is left of them."""
     deal: Deal | None = None
     """How the bytes are to be come by, where none of them follow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deal:
-    """Among whom a file's pieces are dealt, as its owner says. hint: a peer that has all of it already, or gets it in order."""
-
-    dealers: tuple[Dealer, ...]
-    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +222,7 @@ class UpstreamSupplier:
             response_at=answer.response_at,
             status=answer.head.status,
             widen=answer.widen,
+            narrow=answer.narrow,
             gather=answer.gather,
             take_whole=lambda: self._take_whole(answer),
         )
@@ -340,7 +336,7 @@ class PeerSupplier:
         answer = found.answer
         match answer.kind:
             case "busy":
-                raise PeerError(f"{url} is busy: {answer.detail}")
+                raise PeerBusy(f"{url} is busy: {answer.detail}")
             case "failed":
                 raise UpstreamError(answer.detail, timed_out=answer.timed_out, retry_after_seconds=answer.retry_after_seconds)
             case "refused":
@@ -363,6 +359,7 @@ class PeerSupplier:
             is_stale=answer.is_stale,
             deal=_deal(answer),
             take_whole=lambda: self._take_whole(found),
+            gather=found.gather,
         )
 
     def _take_whole(self, found: PeerAnswer) -> bytes | None:

@@ -1,5 +1,4 @@
-"""A swarm: one large body, filled with pieces from many at once. The picker (core/picker.py) says what to ask of whom; this carries it
-out.
+"""A swarm: one large body, filled with pieces from many at once. The picker (core/picker.py) says what to ask of whom, this does it.
 
 Bytes from a piece's owner are readable as they come, here and by those to whom this node passes them on, and are checked against the
 owner's digest at the end of the piece. Bytes from another holder are kept apart until their digest is the one that the piece's owner
@@ -14,15 +13,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from minicdn.core.inorder import picker_for
 from minicdn.core.message import Request
 from minicdn.core.picker import Errand, Picker
-from minicdn.core.pieces import deal as deal_pieces
 from minicdn.errors import BrokenBody, DiskError, MinicdnError, PeerError, UpstreamError
+from minicdn.node.deals import Deal
 from minicdn.node.doubts import VAIN_SECONDS, Doubts
 from minicdn.node.fill import LITTLE_LEFT_BYTES
 from minicdn.node.reading import copy
 from minicdn.node.seeding import Changed, NoRoom, Seed
-from minicdn.node.suppliers import Deal, forwarded_fields, full_key
+from minicdn.node.suppliers import forwarded_fields, full_key
 from minicdn.node.swarmparts import SwarmParts
 from minicdn.node.vouching import Voucher
 from minicdn.store.body import Body
@@ -33,7 +33,7 @@ TICK_SECONDS = 0.25
 
 
 class Swarm:
-    """me: this node's URL, None where it has none that others can use. on_over: called when it has stopped working."""
+    """me: this node's URL, None where it has none that others can use."""
 
     def __init__(self, parts: SwarmParts, entry: Entry, request: Request, deal: Deal, seed: Seed, me: str | None) -> None:
         self.entry = entry
@@ -43,11 +43,8 @@ class Swarm:
         self._request = request
         self._me = me
         self._pieces = seed.pieces
-        owned = deal_pieces(request.key, self._pieces.count, deal.dealers)
-        if owned and deal.hint is None:
-            owned[0] = 0  # the file's owner is named first: it has the first piece with the head
-        self._owners = owned
-        self.picker = Picker(request.key, self._pieces, deal.dealers, owned, me)
+        self._owners = deal.owners(request.key, self._pieces.count)
+        self.picker = self._new_picker()
         self._expected: list[tuple[int, int]] = []
         self._errands: dict[asyncio.Task[None], Errand] = {}
         self._task: asyncio.Task[None] | None = None
@@ -59,6 +56,9 @@ class Swarm:
         self._voucher = Voucher(parts.client, parts.clock, me, self._owner_of, self._digest_question)
         self.given_by: dict[str, int] = {}
         """How many pieces each peer has sent."""
+
+    def _new_picker(self) -> Picker:
+        return picker_for(self.deal.hint, self._request.key, self._pieces, self.deal.dealers, self._owners, self._me)
 
     @property
     def is_working(self) -> bool:
@@ -191,7 +191,7 @@ class Swarm:
     def _forget_wants(self) -> None:
         """The next who wants something begins with a picker that knows what this one learned of the others."""
         sources = self.picker.sources
-        self.picker = Picker(self._request.key, self._pieces, self.deal.dealers, self._owners, self._me)
+        self.picker = self._new_picker()
         self.picker.sources = sources
         for url in list(sources.urls()):
             source = sources.get(url)

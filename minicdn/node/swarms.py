@@ -16,11 +16,14 @@ from minicdn.core.headers import first, without
 from minicdn.core.message import Head, Request
 from minicdn.core.pieces import Dealer, Pieces, piece_bytes
 from minicdn.core.roster import PeerList
+from minicdn.errors import PeerBusy
+from minicdn.node.deals import Deal
 from minicdn.node.fill import Fill
 from minicdn.node.seeding import FileId, Seeding
-from minicdn.node.suppliers import Deal, Kind, Supply
+from minicdn.node.streams import Streams
+from minicdn.node.suppliers import UNREAD_BYTES_MAX, Kind, Supply
 from minicdn.node.swarm import Swarm, SwarmParts
-from minicdn.node.wanted import missing_spans
+from minicdn.node.wanted import missing_spans, wanted_spans
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 
@@ -59,6 +62,9 @@ class Swarms:
         self._peer_list = peer_list
         self._small_bytes = small_bytes
         self.streamed_bytes_max = STREAMED_BYTES_MAX
+        self.streams = Streams(parts.clock.monotonic, parts.uplink)
+        self.let_go: Callable[[Body], None] = lambda body: None
+        """What fills a body need not go on for others (fills.py)."""
         self._swarms: LRUCache[Body, Swarm] = LRUCache(SWARMS_MAX)
         self._deals: LRUCache[FileId, _Dealt] = LRUCache(SWARMS_MAX)
         self._askers: LRUCache[FileId, dict[str, float]] = LRUCache(SWARMS_MAX)
@@ -87,9 +93,9 @@ class Swarms:
         return is_worth and (supply.deal is not None or len(self._dealers()) > 1)
 
     def _is_worth_parting(self, key: str, supply: Supply, wanted: int) -> bool:
-        """Whether the rest of an upstream's answer is to be left unread, and asked for by those who own its pieces."""
+        """Whether an upstream's answer is to be passed on in pieces, or left unread and asked for by those who own them."""
         is_better = wanted > self.streamed_bytes_max or self._is_slow_for_all()
-        if not is_better or not (self._has_parts(supply.head) or supply.end is not None):
+        if supply.source != "upstream" or not is_better or not (self._has_parts(supply.head) or supply.end is not None):
             return False
         validator = strong_validator(supply.head)
         return validator is not None and not self._seeding.is_partless(FileId(key, validator, supply.length or 0))
@@ -127,10 +133,18 @@ class Swarms:
             return None
         file = FileId(request.key, validator, length)
         if entry.body.is_partial and self._has_parts(entry.head):
-            return self._deal(file) if len(self._dealers()) > 1 else None
+            hint = self._hint_of(entry.body, file)
+            self.streams.told(entry.body, self.let_go)
+            return self._deal(file, hint=hint) if len(self._dealers(besides=hint)) > 1 else None
         # Without parts from the upstream, nobody could go on when this node is gone, but by a stream of the whole.
         is_dealt = self._has_parts(entry.head) and (entry.body.is_filling or self._is_crowd(file, asker))
         return self._deal(file, hint=self.me()) if is_dealt else None
+
+    def _hint_of(self, body: Body, file: FileId) -> str | None:
+        """This node, while it streams; and as long as those ask who have been told so."""
+        dealt = self._deals.get(file)
+        is_told = dealt is not None and self._parts.clock.monotonic() - dealt.used_at <= DEAL_SECONDS and dealt.deal.hint is not None
+        return self.me() if is_told or body in self.streams else None
 
     def _is_crowd(self, file: FileId, asker: str) -> bool:
         """What is here whole, or comes in order only, goes to one asker straight from here, to several through each other."""
@@ -165,7 +179,7 @@ class Swarms:
         swarm = self._swarms.get(entry.body)
         if swarm is not None and swarm.is_working:
             return swarm
-        deal = deal or self._deal(file)
+        deal = deal or self._deal(file, hint=self._hint_of(entry.body, file))
         if deal is None:
             return None
         if swarm is None or swarm.deal != deal:
@@ -182,17 +196,56 @@ class Swarms:
         if swarm is not None:
             swarm.want(gaps)
 
+    def begin_first(self, entry: Entry, request: Request, supply: Supply) -> tuple[int, int] | None:
+        """The upstream's answer to this node has begun. Which part of it is wanted: all, to be passed on, or the first piece alone. None:
+        nobody could deal."""
+        length = supply.length or 0
+        start, end = supply.offset, length if supply.end is None else supply.end
+        is_streamed = (start, end) == (0, length) and not self._is_slow_for_all() and bool(self._dealers(besides=self.me()))
+        if is_streamed:
+            swarm = self.begin(entry, request, self._deal(FileId(request.key, strong_validator(entry.head) or b"", length), hint=self.me()))
+        else:
+            swarm, end = self.begin(entry, request), min((start // piece_bytes(length) + 1) * piece_bytes(length), end)
+        if swarm is None:
+            return None
+        entry.body.expect(start, end)
+        if is_streamed:
+            self.streams.begin(entry.body, swarm.seed, start, end)
+        else:
+            swarm.seed.arriving.update(swarm.seed.pieces.within(start, end))
+        return start, end
+
+    def is_here(self, entry: Entry, request: Request) -> bool:
+        """Whether what a peer wants is here, or on its way. Raises PeerBusy where it has to come from its piece's owner, perhaps that peer
+        itself: to wait for it here would be in vain."""
+        swarm = self._swarms.get(entry.body)
+        if swarm is not None and swarm.deal.hint is not None and swarm.deal.hint == self.me() and entry.body.is_partial:
+            spans = wanted_spans(request, entry)
+            if isinstance(spans, list) and not all(self.streams.is_first_hand(entry.body, *span) for span in spans):
+                raise PeerBusy("a piece's owner asks the upstream for it")
+        return not missing_spans(request, entry)
+
+    def stop_of(self, body: Body, position: int, end: int, narrow: Callable[[int], int]) -> int:
+        """How far the upstream's answer is to be read: to its end, or, where this node can't pass it on as quickly, a piece's end."""
+        if not self.streams.is_outrun(body, position):
+            return end
+        size = piece_bytes(body.length or 0)
+        return min(-(-(position + narrow(UNREAD_BYTES_MAX)) // size) * size, end)
+
     def no_longer_arriving(self, body: Body, span: tuple[int, int]) -> None:
         """What began to come in an answer for the whole has come, or never will."""
         swarm = self._swarms.get(body)
-        if swarm is not None:
+        if body in self.streams:
+            self.streams.ended(body)
+        elif swarm is not None:
             swarm.seed.arriving.difference_update(swarm.seed.pieces.within(*span))
 
     def part_ended(self, body: Body, start: int, end: int) -> None:
         """A fill's part of a body is over before its end. A swarm at work goes on with it, before readers are cut off."""
+        own_readers_count = self.streams.own_readers_count(body)
         body.ended(start, end)
         swarm = self._swarms.get(body)
-        if swarm is not None and swarm.is_working:
+        if swarm is not None and (swarm.is_working or own_readers_count):
             swarm.want([(start, end)])
 
     def reader_left(self, body: Body) -> None:

@@ -272,6 +272,10 @@ class Body(Pieced):
         if self.progress is Progress.BROKEN:
             raise BrokenBody(self.error or "the body broke off")
 
+    async def wait_news(self, position: int) -> None:
+        """Until this byte comes, or something ends."""
+        await self._wait(position)
+
     async def _wait(self, position: int) -> None:
         if self._waiters is None:
             self._waiters = Waiters()

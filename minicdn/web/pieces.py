@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 from dataclasses import dataclass, field
 
 from minicdn.core.message import Request
@@ -21,17 +20,16 @@ from minicdn.node.node import Node
 from minicdn.node.seeding import Changed, FileId, NoRoom, Seed
 from minicdn.store.entry import Entry
 from minicdn.web.protocol import Connection
-from minicdn.web.rpc import _read, _refuse, check_target
+from minicdn.web.rpc import UNSENT_BYTES_MAX, _read, _refuse, check_target
 from minicdn.web.watching import ClientGone, Receive, Scope, Send, watching
 from minicdn.wire.codec import decode, encode
 from minicdn.wire.pieces import PieceAnswer, PieceRequest, Referral
 
 RELAY_BYTES = 64 * 1024
-UNSENT_BYTES_MAX = 128 * 1024
+STREAMING_SECONDS = 0.5
+"""After so long a holder that still streams is asked again."""
 SLOT_SECONDS = 60.0
 """A peer that takes nothing for so long loses its slot, and its answer."""
-_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_INFO") else None)
-
 
 BELIEVED_MAX = 2
 """Owners of a file that may have been the first, by the list of who asks."""
@@ -42,6 +40,7 @@ class _Plan:
     given: list[tuple[int, Entry | None]] = field(default_factory=list)
     """With the entry where its bytes are or arrive; None: to be loaded first."""
     referrals: list[Referral] = field(default_factory=list)
+    retry_seconds: float = 0.0
 
 
 class PiecesDoor:
@@ -116,6 +115,10 @@ class PiecesDoor:
             if not is_here and not asked.is_owners:
                 plan.referrals.append(Referral(index, is_absent=True))
                 continue
+            if not asked.is_owners and entry is not None and self._node.swarms.streams.is_on(entry.body):
+                plan.referrals.append(Referral(index))  # owners of pieces come first
+                plan.retry_seconds = STREAMING_SECONDS
+                continue
             holders = seed.tracker.refer(index, asked.asker, self._rng) if self._is_full(asked.size, now) else []
             if holders:
                 digest = entry.body.digest_of(index) if entry is not None and asked.is_owners else None
@@ -152,9 +155,12 @@ class PiecesDoor:
             given=tuple(index for index, _ in plan.given),
             referrals=tuple(plan.referrals),
             have_mask=seed.have_mask(),
-            retry_after_seconds=retry_seconds(uplink.rate(now), asked.size, uplink.waiting_count) if plan.referrals else 0.0,
+            retry_after_seconds=plan.retry_seconds
+            or (retry_seconds(uplink.rate(now), asked.size, uplink.waiting_count) if plan.referrals else 0.0),
         )
-        _bound_unsent(scope.get("minicdn.connection"))
+        connection: Connection | None = scope.get("minicdn.connection")
+        if connection is not None:
+            connection.bound_unsent(UNSENT_BYTES_MAX)
         length = sum(end - start + 32 for start, end in (seed.pieces.span(index) for index in answer.given))
         self._uploads_count += 1
         left = [index for index, _ in plan.given]
@@ -212,8 +218,3 @@ class PiecesDoor:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send({"type": "http.response.body", "body": head, "more_body": True})
-
-
-def _bound_unsent(connection: Connection | None) -> None:
-    if connection is not None and _NOTSENT_LOWAT is not None:
-        connection.bound_unsent(_NOTSENT_LOWAT, UNSENT_BYTES_MAX)

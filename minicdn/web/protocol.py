@@ -25,6 +25,7 @@ HEAD_BYTES_MAX = 64 * 1024
 """Request line and header fields together."""
 UNENDING = 1 << 62
 """Expected bytes of a body that ends with its connection."""
+NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_INFO") else None)
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _BREAKS = re.compile(rb"[\r\n\0]")
 
@@ -56,12 +57,12 @@ class Connection:
             return
         self._transport.write(response_head(status, fields))
 
-    def bound_unsent(self, option: int, bytes_max: int) -> None:
-        """At most so many bytes wait in the kernel to be sent for the first time (the socket option of that number)."""
+    def bound_unsent(self, bytes_max: int) -> None:
+        """At most so many bytes wait in the kernel to be sent for the first time."""
         sock = self._transport.get_extra_info("socket")
-        if sock is not None:
+        if sock is not None and NOTSENT_LOWAT is not None:
             try:
-                sock.setsockopt(socket.IPPROTO_TCP, option, bytes_max)
+                sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, bytes_max)
             except OSError:
                 pass  # a system without it: the uplink is then measured less well, that is all
 

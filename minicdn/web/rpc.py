@@ -13,7 +13,7 @@ from minicdn.core.message import Inform, Request
 from minicdn.core.ranges import Unsatisfiable
 from minicdn.core.target import parse_target
 from minicdn.core.via import add_via, has_passed
-from minicdn.errors import BrokenBody, ClientError, CopyLost, MinicdnError, NotReady, UpstreamError
+from minicdn.errors import BrokenBody, ClientError, CopyLost, MinicdnError, NotReady, PeerBusy, UpstreamError
 from minicdn.node.delivery import head_fields, status_member
 from minicdn.node.found import Found
 from minicdn.node.mending import rest_of
@@ -21,6 +21,7 @@ from minicdn.node.node import Node
 from minicdn.node.reading import FollowingReader
 from minicdn.node.suppliers import held_tag
 from minicdn.node.wanted import wanted_spans
+from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.web.protocol import Connection
 from minicdn.web.status import text_fields
@@ -29,6 +30,8 @@ from minicdn.wire.codec import decode, encode
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
 
 REQUEST_BYTES_MAX = 256 * 1024
+UNSENT_BYTES_MAX = 128 * 1024
+"""Where the kernel holds no more than that, a send waits when the uplink is full, and the node knows how full it is (core/uplink.py)."""
 
 
 class PeerDoor:
@@ -95,14 +98,28 @@ class PeerDoor:
         end = body.length if answer.end is None else answer.end
         reader = self._node.cache.open(body, answer.offset, answer.end)
         found.release()
+        is_first_hand, connection = fetch.validator is not None and body in self._node.swarms.streams, scope["minicdn.connection"]
+        if is_first_hand:
+            connection.bound_unsent(UNSENT_BYTES_MAX)
         try:
             await self._send_head(send, answer, None if end is None else end - answer.offset)
-            await self._send_from(send, request, found, reader, answer.end)
+            if is_first_hand and end is not None:
+                await self._pass_on(send, body, reader, end)
+            else:
+                await self._send_from(send, request, found, reader, answer.end)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except (BrokenBody, TimeoutError):
             scope["minicdn.connection"].cut()
         finally:
             reader.close()
+
+    async def _pass_on(self, send: Send, body: Body, reader: FollowingReader, end: int) -> None:
+        """A piece for its owner, as it comes from the upstream."""
+        streams = self._node.swarms.streams
+        with streams.waiting(body):
+            while reader.position < end:
+                await streams.wait(body, reader.position)
+                await self._send_chunk(send, await reader.next())
 
     async def _deal(self, fetch: FetchRequest, request: Request, found: Found, answer: FetchAnswer) -> FetchAnswer:
         """A large file is fetched in pieces by who asks for it; where it can't be, it must begin to come here after all."""
@@ -136,9 +153,15 @@ class PeerDoor:
             await self._send_part(send, part)
 
     async def _send_part(self, send: Send, chunk: bytes) -> None:
-        async with asyncio.timeout(self._node.settings.client_stall_seconds):
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        self._node.counters.add("peer_sent_bytes", len(chunk))
+        node, sent_bytes = self._node, 0
+        began = node.uplink.sending(node.clock.monotonic())
+        try:
+            async with asyncio.timeout(node.settings.client_stall_seconds):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            sent_bytes = len(chunk)
+        finally:
+            node.uplink.sent(began, sent_bytes, node.clock.monotonic())
+        node.counters.add("peer_sent_bytes", sent_bytes)
 
     async def _send_head(self, send: Send, answer: FetchAnswer, length: int | None) -> None:
         head = encode(answer.to_wire())
@@ -206,8 +229,8 @@ def _span(request: Request, entry: Entry) -> tuple[int, int | None]:
 
 
 def _no(error: MinicdnError) -> FetchAnswer:
-    """The owner's no is an answer too; but one that has just started has none yet."""
-    if isinstance(error, NotReady):
+    """The owner's no is an answer too; but one that has just started, or can do no more now, has none yet."""
+    if isinstance(error, NotReady | PeerBusy):
         return FetchAnswer("busy", detail=str(error))
     if isinstance(error, ClientError):
         return FetchAnswer("refused", status=error.status, detail=error.reason)

@@ -130,6 +130,13 @@ class ClientConnection(asyncio.Protocol):
         if bytes_max is None:
             self._transport.resume_reading()
 
+    def narrow(self, bytes_max: int) -> int:
+        """As bound_unread(), in the middle of a body. Returns how much may be under way already, which can't be taken back."""
+        sock = self._transport.get_extra_info("socket")
+        offered_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) if sock is not None else 0
+        self.bound_unread(bytes_max)
+        return max(offered_bytes, 0) + self._queued_bytes
+
     async def write(self, data: bytes) -> None:
         """More of the request's body; waits while the other side is slow. Raises Lost."""
         await self._can_write.wait()
@@ -198,9 +205,9 @@ class ClientConnection(asyncio.Protocol):
                 self._wakes_at = 1
 
     def _look_for_little(self, seen_bytes: int) -> None:
-        """Where few bytes come in a long time, each of them counts."""
+        """Where few bytes come in a long time, smaller blocks count."""
         if self._wakes_at > 1 and self._body_bytes == seen_bytes:
-            self._wake_at(1)
+            self._wake_at(self._wakes_at // 8)
         self._looking = None
         if self._wakes_at > 1 and not self._is_lost:
             self._looking = asyncio.get_running_loop().call_later(LITTLE_SECONDS, self._look_for_little, self._body_bytes)

@@ -95,6 +95,11 @@ class Exchange:
         if widen is not None:
             widen()
 
+    def narrow(self, bytes_max: int) -> int:
+        """Soon no more of it is wanted: from now on so little is let come. Returns how much may be under way already."""
+        narrow = getattr(self._response.stream, "narrow", None)
+        return narrow(bytes_max) if narrow is not None else 0
+
     def gather(self, batch_bytes: int) -> None:
         """The rest of the body in blocks of about so many bytes; a twentieth of a second is waited for them at most."""
         gather = getattr(self._stream, "gather", None)

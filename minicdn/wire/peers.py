@@ -25,7 +25,8 @@ LOOK_BYTES_MAX = 64 * 1024
 HEAD_LENGTH_FIELD = b"x-minicdn-head"
 """How many bytes of the answer are the map; the body's follow."""
 HEAD_BYTES_MAX = 1024 * 1024
-PIECES_BLOCK_BYTES = 64 * 1024
+PIECES_BLOCK_BYTES = 256 * 1024
+"""Whoever gets a piece from its owner has nobody waiting but a client, most of the time."""
 REASON_BYTES_MAX = 512
 REFUSALS = (401, 403)
 """Statuses whose answer says why, in a line."""
@@ -58,6 +59,10 @@ class PeerAnswer:
                 yield chunk
         except ExchangeError as error:
             raise PeerError(f"the peer broke off: {error}") from error
+
+    def gather(self, batch_bytes: int) -> None:
+        """The rest in blocks of about so many bytes."""
+        self._exchange.gather(batch_bytes)
 
     async def close(self) -> None:
         await self._chunks.aclose()  # type: ignore[attr-defined]

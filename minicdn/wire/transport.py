@@ -212,6 +212,9 @@ class AnswerStream(httpx.AsyncByteStream):
         """All of it is wanted."""
         self._connection.bound_unread(None)
 
+    def narrow(self, bytes_max: int) -> int:
+        return self._connection.narrow(bytes_max)
+
     def gather(self, batch_bytes: int) -> None:
         self._connection.gather(batch_bytes)
 

@@ -17,7 +17,6 @@ from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NotConnected, T
 BODILESS = (204, 304)
 REDIRECTS = (301, 302, 303, 307, 308)
 FOLLOWED_MAX = 5
-BLOCK_BYTES = 64 * 1024
 CREDENTIALS = frozenset((b"authorization", b"cookie"))
 """Not for another host's eyes."""
 
@@ -49,9 +48,13 @@ class UpstreamAnswer:
         """All of the body is wanted."""
         self.exchange.widen()
 
-    def gather(self) -> None:
+    def narrow(self, bytes_max: int) -> int:
+        """Soon no more of it is wanted. Returns how much comes all the same."""
+        return self.exchange.narrow(bytes_max)
+
+    def gather(self, batch_bytes: int) -> None:
         """It is wanted for others, in blocks."""
-        self.exchange.gather(BLOCK_BYTES)
+        self.exchange.gather(batch_bytes)
 
     async def close(self) -> None:
         await self.exchange.close()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicdn.core.picker import FLIGHTS_MAX, FLIGHTS_PER_PIECE, HEDGES_MAX, Errand, Picker
-from minicdn.core.pieces import Dealer, Pieces, deal, shares
+from minicdn.core.pieces import Dealer, Pieces, deal, deal_in_turns, shares
 from minicdn.core.wants import FLYING, WANTED
 
 SIZE = 100
@@ -21,16 +21,25 @@ def dealers_of(found: list[float]) -> list[Dealer]:
     return [Dealer(f"http://peer{number}:1", weight) for number, weight in enumerate(found)]
 
 
-@given(weights, st.integers(0, 120))
-def test_no_owner_has_more_than_its_weighted_share_rounded_up(found, count):
+DEALS = st.sampled_from([deal, deal_in_turns])
+
+
+@given(DEALS, weights, st.integers(0, 120))
+def test_no_owner_has_more_than_its_weighted_share_rounded_up(deal, found, count):
     owned = deal("/file", count, dealers_of(found))
     assert len(owned) == count
     for has, weight in zip(shares(owned, len(found)), found, strict=True):
         assert has <= ceil(count * weight / fsum(found))
 
 
-@given(weights, st.integers(0, 60), st.randoms(use_true_random=False))
-def test_the_deal_does_not_depend_on_the_order_of_the_members(found, count, rng):
+@given(st.integers(1, 12), st.integers(0, 120))
+def test_in_turns_nobody_comes_twice_before_all_have_come(members, count):
+    owned = deal_in_turns("/file", count, dealers_of([1.0] * members))
+    assert all(len(set(owned[at : at + members])) == len(owned[at : at + members]) for at in range(0, count, members))
+
+
+@given(DEALS, weights, st.integers(0, 60), st.randoms(use_true_random=False))
+def test_the_deal_does_not_depend_on_the_order_of_the_members(deal, found, count, rng):
     dealers = dealers_of(found)
     mixed = rng.sample(dealers, len(dealers))
     assert [dealers[one].url for one in deal("/file", count, dealers)] == [mixed[one].url for one in deal("/file", count, mixed)]

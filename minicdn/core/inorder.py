@@ -1,0 +1,34 @@
+"""The picker where one node streams a file's pieces to their owners in file order (node/streams.py).
+
+That node has whatever anybody has, and all before it in the file: so it is asked in the place of owners that are slow, once it has done
+with streaming and its uplink is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minicdn.core.picker import Picker
+from minicdn.core.pieces import Dealer, Pieces
+
+
+class InOrderPicker(Picker):
+    """hint: who streams."""
+
+    def __init__(self, key: str, pieces: Pieces, dealers: Sequence[Dealer], owned: Sequence[int], me: str | None, hint: str) -> None:
+        super().__init__(key, pieces, dealers, owned, me)
+        self._hint = hint
+        self._streamed_count = 0
+
+    def received(self, index: int, url: str | None, size: int, now: float) -> list[str | None]:
+        losers = super().received(index, url, size, now)
+        if index >= self._streamed_count and self._hint != self.me:
+            self.knows(self._hint, (2 << index) - (1 << self._streamed_count))
+            self._streamed_count = index + 1
+        return losers
+
+
+def picker_for(
+    hint: str | None, key: str, pieces: Pieces, dealers: Sequence[Dealer], owned: Sequence[int], me: str | None
+) -> Picker:
+    return Picker(key, pieces, dealers, owned, me) if hint is None else InOrderPicker(key, pieces, dealers, owned, me, hint)
