@@ -20,11 +20,9 @@ from minicdn.web.answering import Answering
 from minicdn.web.direct import Waiting
 from minicdn.web.inflow import Inflow, Refusal
 from minicdn.web.pages import plain_socket
-from minicdn.web.protocol import Connection, decoded, path_of, response_head
+from minicdn.web.protocol import HEAD_SECONDS, Connection, decoded, path_of, response_head
 from minicdn.web.shedding import UNHEARD, Shedding
 
-HEAD_SECONDS = 30.0
-"""A head that is not whole after this time is answered 408."""
 EARLY_BYTES_MAX = 64 * 1024
 """Of requests that come while one is being answered; then the client has to wait, too."""
 UNWANTED_BYTES_MAX = 1024 * 1024

@@ -4,7 +4,7 @@ Of uvicorn's httptools protocol we keep the connection: parsing, keep-alive, pip
 way in (the target byte for byte, a bound on the head) and the response's way out: names as the upstream wrote them, any status, head
 and a whole body in one write, a body without length to an HTTP/1.0 client, and a cut that nobody can mistake for an end.
 
-Without httptools (pure Python) uvicorn's own h11 protocol serves; the same answers, without these refinements.
+Without httptools (pure Python) uvicorn's h11 protocol serves (h11_protocol.py): the same answers, with less refinement.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from minicdn.web.pages import plain_socket
 
 HEAD_BYTES_MAX = 64 * 1024
 """Request line and header fields together."""
+HEAD_SECONDS = 30.0
+"""A head that is not whole after this time is answered 408."""
 UNENDING = 1 << 62
 """Expected bytes of a body that ends with its connection."""
 NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_INFO") else None)
@@ -35,9 +37,9 @@ def protocol_class() -> type[asyncio.Protocol]:
     try:
         from minicdn.web.httptools_protocol import ContentProtocol
     except ImportError:
-        from uvicorn.protocols.http.h11_impl import H11Protocol
+        from minicdn.web.h11_protocol import PlainProtocol
 
-        return H11Protocol
+        return PlainProtocol
     return ContentProtocol
 
 

@@ -1,0 +1,132 @@
+"""The pure-Python protocol, where httptools is missing: uvicorn's own around h11, and what a cache can't do without.
+
+That is the target byte for byte, interim answers, a cut that nobody can mistake for an end, a deadline for each wait of a connection for
+its client to say something, and heads that can be read in one way only: h11 is lenient with some (RFC 9112 §2.2, §5.2, §6.3), and what two
+readers of one connection take for different requests is how requests are smuggled. Slower than httptools_protocol.py, no express
+lane, no files from the kernel's pages; the answers are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from minicdn.core.headers import has
+from minicdn.web.protocol import HEAD_BYTES_MAX, HEAD_SECONDS, UNENDING, Connection, response_head
+
+HEAD_END = b"\r\n\r\n"
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_FOLDED = re.compile(rb"\r\n[ \t]")
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):([^\r]*)", re.IGNORECASE)
+_OLD = re.compile(rb"[^\r]* HTTP/1\.0\r\n")
+
+
+class _Reading(h11.Connection):
+    """Keeps the target of the request under way as it came, and reads no head that is not strict. status: of the refusal."""
+
+    target = b""
+    status = 400
+
+    def next_event(self) -> Any:
+        if self.their_state is h11.IDLE:
+            self._check(self.trailing_data[0].lstrip(b"\r\n"))
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self.target = event.target
+        return event
+
+    def _check(self, octets: bytes) -> None:
+        end = octets.find(HEAD_END)
+        head = octets if end < 0 else octets[: end + 2]
+        if len(head) > HEAD_BYTES_MAX:
+            self.status = 431
+            raise h11.RemoteProtocolError("the request's head is too long")
+        if _BARE_LF.search(head) or (end >= 0 and not _is_strict(head)):
+            raise h11.RemoteProtocolError("a head that can be read in two ways")
+
+
+def _is_strict(head: bytes) -> bool:
+    framing = _FRAMING.findall(head)
+    is_coded = any(name.lower() == b"transfer-encoding" for name, _ in framing)
+    if len(framing) > 1 or (framing and b"," in framing[0][1]) or (is_coded and _OLD.match(head)):
+        return False
+    return not _BARE_CR.search(head) and not _FOLDED.search(head)
+
+
+class PlainProtocol(H11Protocol):
+    """One connection."""
+
+    head_seconds = HEAD_SECONDS
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.conn = self._reading = _Reading(h11.SERVER, HEAD_BYTES_MAX)
+        self._content, self.app = self.app, self._answer
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Nobody knows where the next request would begin, so the connection ends; in the middle of an answer by a cut."""
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started:
+                Connection(self.transport, cycle).cut()
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._refuse(self._reading.status, "this is no HTTP request that can be understood")
+
+    def _refuse(self, status: int, text: str) -> None:
+        content = text.encode() + b"\n"
+        fields = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(content)))
+        self.transport.write(response_head(status, fields, keeps_alive=False) + content)
+        self.transport.close()
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application, told of the connection. A request's turn comes when the one before it is answered, so the cycle is its own."""
+        cycle: Any = self.cycle
+        cycle.expected_content_length = 0
+        scope["minicdn.target"] = self._reading.target
+        scope["minicdn.connection"] = Connection(self.transport, cycle)
+
+        async def send_noting(message: Any) -> None:
+            is_old = message["type"] == "http.response.start" and scope["http_version"] == "1.0"
+            if is_old and not has(message.get("headers", ()), b"content-length"):
+                cycle.expected_content_length = UNENDING  # its end will be the connection's
+            await send(message)
+
+        await self._content(scope, receive, send_noting)
+
+    def _watch_head(self) -> None:
+        """From its first octet on, a head has so long, however it comes."""
+        is_waiting = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+        if is_waiting and self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_seconds, self._end_head_wait)
+        elif not is_waiting and self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _end_head_wait(self) -> None:
+        if not self.transport.is_closing():
+            self._refuse(408, "the request's head took too long")
