@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.test_seeds import run, show
 
-POINTS = 6
+POINTS = 4
 """Of each kind; there are some 1,500 in all."""
 
 

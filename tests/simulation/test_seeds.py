@@ -16,8 +16,7 @@ import pytest
 from tests.simulation.seeds import FOUND
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS_COUNT = 80
-GROUP = 40
+FIRST, SEEDS_COUNT, GROUP = 3000, 200, 50
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,7 +37,7 @@ def test_what_was_found_stays_found() -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("first", range(2000, 2000 + SEEDS_COUNT, GROUP))
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS_COUNT, GROUP))
 def test_seeds(first: int) -> None:
     ran = run("--from", str(first), "--to", str(first + GROUP))
     assert ran.returncode == 0, show(ran)
