@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 
 from minicdn.core.sources import Sources
 
+REST_SECONDS_MIN, REST_SECONDS_MAX = 0.05, 1.0
+"""Of a piece refused twice in a row or more; doubled each time. Without it refusals were most of what a crowd said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """Ask `url` for these pieces; None: the upstream, by this node itself, as the last resort. is_owners: asked as their owner (or as one
-    that stands in for it): it fetches what it has not got, and its word on their digests counts."""
+    """Ask `url` for these pieces, or with none, what it has. None: the upstream, by this node itself, as the last resort. is_owners: asked
+    as their owner (or as one that stands in for it): it fetches what it has not got, and its word on their digests counts."""
 
     url: str | None
     indices: tuple[int, ...]
@@ -36,6 +39,12 @@ class Asked:
     attempts: int = 0
     refusals: int = 0
     is_fading: bool = False
+
+    def refused(self, retry_seconds: float) -> float:
+        """For how long it rests; longer for each refusal in a row: a thousand askers of one owner must not spend its uplink on refusals."""
+        self.refusals += 1
+        grown = REST_SECONDS_MIN * 2 ** min(self.refusals - 1, 8) if self.refusals > 1 else 0.0
+        return min(max(retry_seconds, grown), max(retry_seconds, REST_SECONDS_MAX))
 
 
 class Flights:

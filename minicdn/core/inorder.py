@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from minicdn.core import crowd
 from minicdn.core.picker import Picker
 from minicdn.core.pieces import Dealer, Pieces
+from minicdn.core.tracker import is_crowd
 
 
 class InOrderPicker(Picker):
@@ -31,4 +33,6 @@ class InOrderPicker(Picker):
 def picker_for(
     hint: str | None, key: str, pieces: Pieces, dealers: Sequence[Dealer], owned: Sequence[int], me: str | None
 ) -> Picker:
-    return Picker(key, pieces, dealers, owned, me) if hint is None else InOrderPicker(key, pieces, dealers, owned, me, hint)
+    if hint is None or is_crowd((dealer.weight for dealer in dealers), pieces.size):
+        return crowd.picker_for(key, pieces, dealers, owned, me)
+    return InOrderPicker(key, pieces, dealers, owned, me, hint)

@@ -23,7 +23,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from minicdn.core.flights import Errand, Flight, Flights
-from minicdn.core.pieces import Dealer, Pieces, backups
+from minicdn.core.pieces import Backups, Dealer, Pieces
 from minicdn.core.sources import STALLS_MAX, Source, Sources
 from minicdn.core.wants import FLYING, HELD, UNWANTED, WANTED, Wants
 from minicdn.core.window import Window
@@ -42,8 +42,6 @@ STALL_SECONDS_MIN, STALL_FACTOR, LOST_STALLS = 2.0, 4.0, 4.0
 """Lost: a flight that is so late is taken for lost: its piece is asked for anew, also of the same source."""
 HEDGES_MAX, FLIGHTS_PER_PIECE = 16, 3
 """Second flights at the same time; and of one piece, beyond which the oldest is forgotten for another."""
-REST_SECONDS_MIN, REST_SECONDS_MAX = 0.05, 1.0
-"""Of a piece refused twice in a row or more; doubled each time. Without it refusals were most of what a crowd said."""
 LOOKS_MAX = 32
 """Idle sources that are looked at again for one event."""
 
@@ -56,13 +54,14 @@ class Picker:
         self.me = me
         self._sources = Sources(me)
         self._flights = Flights(self._sources)
-        self._key = key
+        self.backups = Backups(key, dealers)
         self._dealers = dealers
         self._owned = owned
         self._wants = Wants(pieces.count)
         self._state = self._wants.state
         self._queued_at: dict[int, str | None] = {}
         self._owners_only_mask = 0
+        self._unheard_mask = -1
         self._window = Window(LOOK_AHEAD)
         self._eager: dict[str | None, None] = {}
         self._idle: dict[str | None, None] = {}
@@ -72,7 +71,7 @@ class Picker:
     @property
     def is_done(self) -> bool:
         """All that is wanted is held."""
-        return self._wants.missing_count == 0
+        return not self._wants.missing_mask
 
     @property
     def flights_count(self) -> int:
@@ -113,6 +112,7 @@ class Picker:
 
     def _want_run(self, run: list[int], now: float) -> None:
         self._window.add(run[0], run[-1] + 1)
+        self._window.look(self._wants.missing_mask, self._unheard_mask)
         self._wants.take_turns(run)
         for index in run:
             self._queue_in_order(index, now)
@@ -158,6 +158,9 @@ class Picker:
         """A source said what it holds."""
         self.sources.get(url).have_mask |= have_mask
         self._eager[url] = None
+        if have_mask & self._unheard_mask:
+            self._unheard_mask &= ~have_mask
+            self._advance()
 
     def refused(self, index: int, url: str, holders: Iterable[str], retry_seconds: float, now: float, rng: random.Random) -> None:
         """Its owner is busy, and names others; or a holder has not got it (no holders, and no time to wait)."""
@@ -174,14 +177,7 @@ class Picker:
         if known is not None:
             self._queue(index, known, is_referred=True)
         else:
-            heappush(self._resting, (now + self._rest_seconds(index, retry_seconds) * (0.5 + rng.random()), index))
-
-    def _rest_seconds(self, index: int, retry_seconds: float) -> float:
-        """Longer for each refusal in a row: a thousand askers of one owner must not spend its uplink on refusals."""
-        asked = self._flights.asked(index)
-        asked.refusals += 1
-        grown = REST_SECONDS_MIN * 2 ** min(asked.refusals - 1, 8) if asked.refusals > 1 else 0.0
-        return min(max(retry_seconds, grown), max(retry_seconds, REST_SECONDS_MAX))
+            heappush(self._resting, (now + self._flights.asked(index).refused(retry_seconds) * (0.5 + rng.random()), index))
 
     def failed(self, url: str | None, indices: Iterable[int], now: float) -> None:
         """The source can't be talked to, or broke off: it rests, and others are asked for these and for what was queued at it."""
@@ -215,10 +211,7 @@ class Picker:
 
     def errands(self, now: float, rng: random.Random) -> list[Errand]:
         """What to ask now; each is under way from here on."""
-        while self._resting and self._resting[0][0] <= now:
-            _, index = heappop(self._resting)
-            if self._state[index] == WANTED:
-                self._queue_in_order(index, now)
+        self._wake(now)
         while self._waking and self._waking[0][0] <= now:
             self._eager[heappop(self._waking)[1] or None] = None
         found: list[Errand] = []
@@ -227,6 +220,13 @@ class Picker:
             del self._eager[url]
             self._take(self.sources.get(url), now, found)
         return found
+
+    def _wake(self, now: float) -> None:
+        """What has rested is asked for again."""
+        while self._resting and self._resting[0][0] <= now:
+            _, index = heappop(self._resting)
+            if self._state[index] == WANTED:
+                self._queue_in_order(index, now)
 
     def tick(self, now: float, rng: random.Random) -> list[Errand]:
         """Now and then: look at idle sources again, and begin second flights for what is late."""
@@ -326,8 +326,7 @@ class Picker:
         source = self.sources.choose(index, now, rng, besides=(*asked, self.me), room=FLIGHTS_PER_SOURCE + 1) if is_open else None
         if source is not None:
             return Errand(source.url, (index,), False)
-        for place in backups(self._key, index, self._dealers):
-            url = self._dealers[place].url
+        for url in self.backups.urls(index):
             if url not in asked and not self.sources.get(url).is_resting(now):
                 return Errand(url, (index,), True)
         return Errand(None, (index,), True) if None not in asked else None
@@ -340,8 +339,8 @@ class Picker:
         if not owner.is_resting(now):
             self._queue(index, owner)
             return
-        for place in backups(self._key, index, self._dealers):
-            source = self.sources.get(self._dealers[place].url)
+        for url in self.backups.urls(index):
+            source = self.sources.get(url)
             if not source.is_resting(now):
                 self._queue(index, source)
                 return
@@ -388,7 +387,7 @@ class Picker:
 
     def _advance(self) -> None:
         """The window moves on: who is asked for what is new in it, and some who may have it, are looked at again."""
-        fresh = self._window.advance(self._wants.is_missing) & self._wants.mask
+        fresh = self._window.look(self._wants.missing_mask, self._unheard_mask) & self._wants.mask
         if not fresh:
             return
         while fresh:

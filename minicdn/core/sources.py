@@ -114,6 +114,14 @@ class Sources:
                 self._peers.append(source)
         return source
 
+    def one(self, rng: random.Random) -> Source | None:
+        """Some peer, by chance."""
+        return self._peers[int(rng.random() * len(self._peers))] if self._peers else None
+
+    def has_holder(self, index: int, now: float) -> bool:
+        """Whether somebody who can be asked is known to hold it."""
+        return any(source.have_mask >> index & 1 and not source.is_resting(now) for source in self._peers)
+
     def urls(self) -> Iterable[str | None]:
         return self._sources.keys()
 

@@ -6,23 +6,21 @@ UNWANTED, WANTED, FLYING, HELD = range(4)
 
 
 class Wants:
-    """state: by index. is_missing: by index, 1 where a piece is wanted and not here. mask: bit i is set where piece i is WANTED, that is
-    nobody is asked for it now."""
+    """state: by index. Masks have bit i for piece i. missing_mask: it is wanted and not here; mask: WANTED, that is nobody is asked for it
+    now."""
 
     def __init__(self, count: int) -> None:
         self.state = bytearray(count)
-        self.is_missing = bytearray(count)
-        self.missing_count = 0
+        self.missing_mask = 0
         self.mask = 0
         self._turns = [0] * count
         self._turn = 0
 
     def set(self, index: int, state: int) -> None:
         self.state[index] = state
-        bit, is_missing = 1 << index, state in (WANTED, FLYING)
+        bit = 1 << index
         self.mask = self.mask | bit if state == WANTED else self.mask & ~bit
-        self.missing_count += is_missing - self.is_missing[index]
-        self.is_missing[index] = is_missing
+        self.missing_mask = self.missing_mask | bit if state in (WANTED, FLYING) else self.missing_mask & ~bit
         if state == FLYING:
             self._turn = max(self._turn, self._turns[index])
 

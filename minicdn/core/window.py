@@ -1,4 +1,7 @@
-"""The window: which of the wanted pieces may be asked now. Those that follow the first missing one, up to a look-ahead.
+"""The window: which of the wanted pieces may be asked now. Those from the first missing one on, up to a look-ahead.
+
+What counts is how many pieces in the window nobody is known to have: each of them is one that the upstream must send. Few at a time are
+sent quickly, and can be passed on soon; those that somebody has already cost the upstream nothing, and may all be asked for.
 
 Each run of pieces that was wanted at once has a front of its own, and the look-ahead is divided among them: who reads the end of a file
 does not wait for who reads all of it.
@@ -11,36 +14,32 @@ AHEAD_MIN = 4
 
 
 class Window:
-    """mask: bit i is set where piece i lies within the look-ahead of a front. ahead: pieces."""
+    """mask: bit i is set where piece i lies in the window of a front. ahead: pieces."""
 
     def __init__(self, ahead: int) -> None:
         self.mask = 0
         self._ahead = ahead
-        self._fronts: list[list[int]] = []
+        self._fronts: list[int] = []
 
-    def add(self, start: int, end: int) -> int:
-        """Pieces [start, end) are wanted from here on. Returns the mask of what lies in the window and did not before."""
-        self._fronts.append([start, end])
-        return self._look()
+    def add(self, start: int, end: int) -> None:
+        """Pieces [start, end) are wanted from here on; look() shows them."""
+        self._fronts.append(((1 << (end - start)) - 1) << start)
 
-    def advance(self, is_missing: bytes | bytearray) -> int:
-        """is_missing: by index, 0 where a piece holds nobody up. Returns as add()."""
-        has_moved = False
-        for front in self._fronts:
-            place, end = front
-            if place < end and is_missing[place]:
-                continue
-            found = is_missing.find(1, place, end)
-            front[0] = end if found < 0 else found
-            has_moved = True
-        if not has_moved:
-            return 0
-        self._fronts = [front for front in self._fronts if front[0] < front[1]]
-        return self._look()
-
-    def _look(self) -> int:
+    def look(self, missing_mask: int, unheard_mask: int) -> int:
+        """Masks of pieces that are wanted and not here, and those of them that nobody is known to have. Returns the mask of what lies in
+        the window and did not before."""
+        self._fronts = [front for front in self._fronts if front & missing_mask]
         ahead = max(self._ahead // max(len(self._fronts), 1), AHEAD_MIN)
         before, self.mask = self.mask, 0
-        for start, end in self._fronts:
-            self.mask |= ((1 << min(ahead, end - start)) - 1) << start
+        for front in self._fronts:
+            self.mask |= front & _first(front & missing_mask & unheard_mask, ahead)
         return self.mask & ~before
+
+
+def _first(mask: int, count: int) -> int:
+    """Ones up to where `count` bits of the mask are passed; where it has no more, without end."""
+    if mask.bit_count() <= count:
+        return -1
+    for _ in range(count):
+        mask &= mask - 1
+    return (mask & -mask) - 1

@@ -29,7 +29,7 @@ from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.wire.pieces import PieceAnswer, PieceRequest, PieceStream
 
-TICK_SECONDS = 0.25
+TICK_SECONDS, WAIT_SECONDS_MIN = 0.25, 0.005
 
 
 class Swarm:
@@ -139,7 +139,7 @@ class Swarm:
                 self._errands[task] = errand
                 task.add_done_callback(self._errand_over)
             if not picker.is_done:
-                await self._wait(tick_at - now)
+                await self._wait(min(tick_at, picker.next_at() or tick_at) - now)
 
     def _look_what_came(self) -> None:
         """Where the whole comes in one stream, others' pieces come with it."""
@@ -149,7 +149,7 @@ class Swarm:
 
     async def _wait(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(max(seconds, WAIT_SECONDS_MIN)):
                 await self._again.wait()
         except TimeoutError:
             pass

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from minicdn.core.message import Request
 from minicdn.core.pieces import Pieces, piece_bytes
 from minicdn.core.roster import owners
-from minicdn.core.tracker import is_full, retry_seconds
+from minicdn.core.tracker import is_crowd, is_full, retry_seconds
 from minicdn.core.via import has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
 from minicdn.node.node import Node
@@ -110,6 +110,7 @@ class PiecesDoor:
     def _plan(self, seed: Seed, asked: PieceRequest) -> _Plan:
         """What is given now, and who is named for the rest. Nothing is awaited: slots are taken and counted at once."""
         plan, entry, now = _Plan(), seed.entry(), self._node.clock.monotonic()
+        in_crowd = is_crowd((member.share for member in self._node.peers.members), asked.size)
         for index in asked.wanted:
             is_here = entry is not None and (seed.has(entry, index) or seed.is_coming(index, is_owners=asked.is_owners))
             if not is_here and not asked.is_owners:
@@ -119,8 +120,9 @@ class PiecesDoor:
                 plan.referrals.append(Referral(index))  # owners of pieces come first
                 plan.retry_seconds = STREAMING_SECONDS
                 continue
-            holders = seed.tracker.refer(index, asked.asker, self._rng) if self._is_full(asked.size, now) else []
-            if holders:
+            full = self._is_full(now, in_crowd=in_crowd)
+            holders = seed.tracker.refer(index, asked.asker, self._rng) if full else []
+            if holders or (full and in_crowd and not asked.is_owners):
                 digest = entry.body.digest_of(index) if entry is not None and asked.is_owners else None
                 plan.referrals.append(Referral(index, tuple(holders), digest))
                 continue
@@ -129,12 +131,14 @@ class PiecesDoor:
                 seed.tracker.took(index, asked.asker)
         return plan
 
-    def _is_full(self, size: int, now: float) -> bool:
+    def _is_full(self, now: float, *, in_crowd: bool) -> bool:
         uplink = self._node.uplink
         slots = self._node.settings.upload_slots_count
         if slots and uplink.waiting_count >= slots:
             return True
-        return is_full(0 if slots else uplink.waiting_count, self._uploads_count, uplink.rate(now), size)
+        if slots and in_crowd:
+            return self._uploads_count >= slots
+        return is_full(0 if slots else uplink.waiting_count, self._uploads_count, uplink.rate(now), in_crowd=in_crowd)
 
     async def _digests(self, seed: Seed, asked: PieceRequest) -> PieceAnswer:
         entry, found = seed.entry(), []

@@ -1,7 +1,8 @@
 """A swarm's policy in a simulation, up to 1,000 peers, beside the ideal.
 
-What decides in a node (the deal, the picker, referrals) decides here; links are fluid, time is simulated, nothing is sent. Slowest ÷
-max(F/u_origin, F/d_min, N·F/(u_origin + Σu_i)), and the origin's bytes ÷ F, as `scripts/bench swarm` measures with real processes.
+What decides in a node (the deal, the picker, referrals) decides here; links are fluid, time is simulated, nothing is sent. Each peer's time
+counts from its own joining; the slowest of those that do not die, ÷ the ideal, and the origin's bytes ÷ the file, as `scripts/bench swarm`
+measures with real processes.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from minicdn.core.pieces import Pieces
 from minicdn.values import parse_size
-from scripts.benchmarks.scenario import MBIT, ideal_seconds, show_size
+from scripts.benchmarks.scenario import MBIT, show_size
 from scripts.benchmarks.simulation import Host, Outcome, Simulation
 from scripts.benchmarks.simulation_chart import draw
 
@@ -35,10 +37,32 @@ class Case:
     hosts: tuple[Host, ...]
     origin_up: float = 100 * MBIT
     time_max: float = 6.0
+    piece_bytes: int = 0
 
     def ideal_seconds(self) -> float:
-        alive = [host for host in self.hosts if host.dies_after is None]
-        return ideal_seconds(self.size_bytes, self.origin_up, min(host.down for host in alive), [host.up for host in alive])
+        """The least time within which all who stay could have the file, each from its joining: the origin sends it once, each peer takes
+        it once, and whenever some are to be ready, what the origin and all uplinks could send until then is a copy for each of them at
+        least. Without comers and goers that is max(F/u_origin, F/d_min, N·F/(u_origin + Σu_i)); the dying lend their uplinks until then."""
+        stay = [host for host in self.hosts if host.dies_after is None]
+        least = max(self.size_bytes / self.origin_up, self.size_bytes / min(host.down for host in stay))
+        return max(least, *(self._copies_seconds(rank, host.joins_after) for rank, host in enumerate(sorted(stay, key=_joins_after), 1)))
+
+    def _copies_seconds(self, count: int, joined: float) -> float:
+        """From the joining of the last of `count` peers until so many copies could be sent."""
+        low, high = 0.0, count * self.size_bytes / self.origin_up
+        for _ in range(50):
+            middle = (low + high) / 2
+            sent = self.origin_up * (joined + middle) + sum(host.up * _active_seconds(host, joined + middle) for host in self.hosts)
+            low, high = (low, middle) if sent >= count * self.size_bytes else (middle, high)
+        return high
+
+
+def _joins_after(host: Host) -> float:
+    return host.joins_after
+
+
+def _active_seconds(host: Host, until: float) -> float:
+    return max(min(until, host.dies_after if host.dies_after is not None else until) - host.joins_after, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +113,8 @@ def unequal_case(count: int, size_bytes: int, seed: int) -> Case:
 
 def simulate(case: Case, seed: int) -> Row:
     began = time.process_time()
-    simulation = Simulation(case.size_bytes, case.origin_up, list(case.hosts), seed)
+    pieces = Pieces(case.size_bytes, case.piece_bytes) if case.piece_bytes else None
+    simulation = Simulation(case.size_bytes, case.origin_up, list(case.hosts), seed, pieces)
     outcome = simulation.run(case.time_max * case.ideal_seconds())
     return row_of(case, outcome, simulation.pieces.count, time.process_time() - began)
 

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 
+from minicdn.core.crowd import picker_for
 from minicdn.core.picker import Errand, Picker
-from minicdn.core.pieces import Dealer, Pieces, deal
-from minicdn.core.tracker import Tracker, is_full, retry_seconds
-from scripts.benchmarks.fluid import End, Stream, step
+from minicdn.core.pieces import Backups, Dealer, Pieces, deal
+from minicdn.core.tracker import Tracker, is_crowd, is_full, retry_seconds
+from scripts.benchmarks.fluid import Fluid, Stream
 
+ORIGIN = 0
+"""Its place among the ends."""
 LOADS_MAX = 2
 ROUND_TRIP_SECONDS, FULL_LINK_SECONDS = 0.002, 0.02
 """Between two idle links; and what a full one adds, by its queue."""
@@ -54,17 +57,16 @@ class Outcome:
     curve: list[tuple[float, float]] = field(default_factory=list)
 
 
-class SimPeer(End):
+class SimPeer:
     """One peer: a requester (picker), and for others a source (tracker, loads, arriving)."""
 
     __slots__ = (
-        "arriving", "finished_at", "have", "host", "is_gone", "joined_at", "loading", "picker", "sending", "taking", "to_load", "tracker",
-        "trusted", "url", "waits", "wake_at",
+        "arriving", "finished_at", "have", "host", "is_gone", "joined_at", "loading", "open_count", "picker", "place", "sending", "taking",
+        "to_load", "tracker", "url", "waits", "wake_at",
     )  # fmt: skip
 
-    def __init__(self, url: str, host: Host) -> None:
-        super().__init__(host.up, host.down)
-        self.url, self.host = url, host
+    def __init__(self, url: str, host: Host, place: int) -> None:
+        self.url, self.host, self.place = url, host, place
         self.picker: Picker | None = None
         self.tracker = Tracker()
         self.have = 0
@@ -72,7 +74,7 @@ class SimPeer(End):
         self.waits: dict[int, list[Stream]] = {}
         self.to_load: list[int] = []
         self.loading: set[int] = set()
-        self.trusted = 0
+        self.open_count = 0
         self.sending: dict[Stream, None] = {}
         self.taking: dict[Stream, None] = {}
         self.is_gone = False
@@ -82,12 +84,15 @@ class SimPeer(End):
 
 
 class Transfer(Stream):
-    """One answer: the pieces given, one after the other. is_first_hand: by the owner of the pieces, or one that stands in for it."""
+    """One answer: the pieces given, one after the other. giver None: the origin. is_first_hand: by the owner of the pieces, or one that
+    stands in for it."""
 
-    __slots__ = ("is_first_hand", "moved_done", "queue")
+    __slots__ = ("giver", "index", "is_first_hand", "moved_done", "queue", "taker")
 
-    def __init__(self, source: End, target: SimPeer, indices: Iterable[int], is_first_hand: bool) -> None:
-        super().__init__(source, target)
+    def __init__(self, fluid: Fluid, giver: SimPeer | None, taker: SimPeer, indices: Iterable[int], is_first_hand: bool) -> None:
+        super().__init__(fluid, giver.place if giver is not None else ORIGIN, taker.place)
+        self.giver, self.taker = giver, taker
+        self.index = -1
         self.queue = list(indices)
         self.is_first_hand = is_first_hand
         self.moved_done = 0.0
@@ -100,16 +105,17 @@ class Simulation:
         self.pieces = pieces or Pieces.of(length)
         self.rng = random.Random(seed)
         self.now = self._clock = 0.0
-        self.origin = End(origin_up, origin_up)
-        self.peers = [SimPeer(f"http://peer{number:04d}:9000", host) for number, host in enumerate(hosts)]
+        self.fluid = Fluid([origin_up, *(host.up for host in hosts)], [origin_up, *(host.down for host in hosts)])
+        self.peers = [SimPeer(f"http://peer{number:04d}:9000", host, number + 1) for number, host in enumerate(hosts)]
         self.by_url = {peer.url: peer for peer in self.peers}
         self.dealers = [Dealer(peer.url, peer.host.weight) for peer in self.peers if peer.host.joins_after == 0.0]
+        self.backups = Backups("/file", self.dealers)
         self.owned = deal("/file", self.pieces.count, self.dealers)
-        self.streams: dict[Transfer, None] = {}
         self._events: list[tuple[float, int, object, tuple]] = []
         self._number = count()
         self._dirty: dict[SimPeer, None] = {}
         self.outcome = Outcome([None] * len(hosts), 0.0, 0.0)
+        self.is_crowd = is_crowd((dealer.weight for dealer in self.dealers), self.pieces.size)
         speed = sorted(host.down for host in hosts)[len(hosts) // 2]
         self.step_seconds = self.pieces.size / speed / STEPS_PER_PIECE
         for peer in self.peers:
@@ -118,7 +124,6 @@ class Simulation:
                 self._at(peer.host.dies_after, self._die, peer)
 
     def run(self, time_max: float) -> Outcome:
-        ends = [self.origin, *self.peers]
         while self._clock < time_max and not self._is_over():
             until = self._clock + self.step_seconds
             while self._events and self._events[0][0] <= until:
@@ -127,13 +132,13 @@ class Simulation:
                 call(*arguments)
                 self._ask_all()
             self._clock = self.now = until
-            for stream in step(self.streams, ends, self.step_seconds):
+            for stream in self.fluid.step(self.step_seconds):
                 if not stream.is_over:
                     self._complete(stream)
             self._ask_all()
             self.outcome.steps_count += 1
         self.outcome.seconds = self.now
-        self.outcome.origin_bytes = self.origin.sent_bytes
+        self.outcome.origin_bytes = float(self.fluid.sent_bytes[ORIGIN])
         self.outcome.finished = [peer.finished_at - peer.joined_at if peer.finished_at is not None else None for peer in self.peers]
         return self.outcome
 
@@ -143,8 +148,9 @@ class Simulation:
     def _at(self, at: float, call: object, *arguments: object) -> None:
         heappush(self._events, (at, next(self._number), call, arguments))
 
-    def _later(self, one: End, other: End, call: object, *arguments: object) -> None:
-        seconds = ROUND_TRIP_SECONDS + FULL_LINK_SECONDS * (one.is_saturated + other.is_saturated)
+    def _later(self, one: int, other: int, call: object, *arguments: object) -> None:
+        limited = self.fluid.limited_counts
+        seconds = ROUND_TRIP_SECONDS + FULL_LINK_SECONDS * ((limited[one] > 0) + (limited[other] > 0))
         self._at(self.now + seconds * (0.5 + self.rng.random()), call, *arguments)
 
     # Joining and going
@@ -152,7 +158,8 @@ class Simulation:
     def _join(self, peer: SimPeer) -> None:
         peer.joined_at = self.now
         is_dealer = peer.host.joins_after == 0.0
-        peer.picker = Picker("/file", self.pieces, self.dealers, self.owned, peer.url if is_dealer else None)
+        peer.picker = picker_for("/file", self.pieces, self.dealers, self.owned, peer.url if is_dealer else None)
+        peer.picker.backups = self.backups  # the same for all
         peer.picker.want(range(self.pieces.count), self.now)
         for index in range(self.pieces.count):
             if peer.have >> index & 1:
@@ -166,9 +173,9 @@ class Simulation:
             self._end(stream)
         for stream in [*peer.sending]:
             rest = [stream.index, *stream.queue]
-            target = stream.target
+            taker = stream.taker
             self._end(stream)
-            self._later(target, target, self._broke_off, target, peer.url, rest)
+            self._later(taker.place, taker.place, self._broke_off, taker, peer.url, rest)
 
     def _broke_off(self, peer: SimPeer, url: str, indices: list[int]) -> None:
         if not peer.is_gone:
@@ -181,7 +188,7 @@ class Simulation:
         for stream in peer.taking:
             if stream.done > stream.moved_done:
                 stream.moved_done = stream.done
-                peer.picker.moved(stream.index, stream.source.url if stream.source is not self.origin else peer.url, self.now)
+                peer.picker.moved(stream.index, stream.giver.url if stream.giver is not None else peer.url, self.now)
         self._carry(peer, peer.picker.tick(self.now, self.rng))
         self._at(self.now + TICK_SECONDS, self._tick, peer)
 
@@ -199,34 +206,32 @@ class Simulation:
         at = peer.picker.next_at()
         if at is not None and at < peer.wake_at:
             peer.wake_at = at
-            self._at(at, self._wake, peer)
+            self._at(at, self._wake, peer, at)
 
-    def _wake(self, peer: SimPeer) -> None:
-        peer.wake_at = float("inf")
-        self._dirty[peer] = None
+    def _wake(self, peer: SimPeer, at: float) -> None:
+        if at == peer.wake_at:  # else an earlier one has been since
+            peer.wake_at = float("inf")
+            self._dirty[peer] = None
 
     def _carry(self, peer: SimPeer, errands: list[Errand]) -> None:
         for errand in errands:
             self.outcome.questions_count += 1
-            for index in errand.indices:
-                peer.arriving.pop(index, None)
             if errand.url == peer.url or errand.url is None:
                 for index in errand.indices:
                     self._load(peer, index)
                 continue
             source = self.by_url[errand.url]
-            self._later(peer, source, self._asked, source, peer, errand)
+            self._later(peer.place, source.place, self._asked, source, peer, errand)
 
     def _complete(self, stream: Transfer) -> None:
         """The present piece of a stream is all there."""
-        peer, index = stream.target, stream.index
-        if stream.source is self.origin:
+        peer, index, source = stream.taker, stream.index, stream.giver
+        if source is None:
             self._end(stream)
             peer.loading.discard(index)
             self._load_next(peer)
             self._hold(peer, index, peer.url, 0.0)
             return
-        source = stream.source
         self._next_piece(stream)
         if source.host.is_liar and not stream.is_first_hand:
             if peer.picker.is_flying(index):
@@ -241,8 +246,7 @@ class Simulation:
         peer.arriving.pop(index, None)
         for waiting in peer.waits.pop(index, ()):
             if waiting.index == index and not waiting.is_over:
-                waiting.is_whole, waiting.feeder = True, None
-                self._park(waiting)
+                self._flow(waiting)
         if not peer.have >> index & 1:
             peer.have |= 1 << index
         if peer.picker is None:
@@ -258,7 +262,7 @@ class Simulation:
     def _drop(self, peer: SimPeer, source: SimPeer, index: int) -> None:
         """Another flight was quicker."""
         for stream in [*peer.taking]:
-            if stream.source is source:
+            if stream.giver is source:
                 if stream.index == index:
                     self._next_piece(stream)
                 elif index in stream.queue:
@@ -279,9 +283,10 @@ class Simulation:
                 peer.picker.gave_up([index], source.url, self.now)
                 continue
             is_here = bool(source.have >> index & 1) or index in source.loading or _has_begun(source.arriving.get(index))
-            holders = source.tracker.refer(index, peer.url, self.rng) if self._is_full(source) else []
-            if holders or not (is_here or errand.is_owners):
-                self._refuse(source, peer, index, holders)
+            is_full = self._is_full(source)
+            holders = source.tracker.refer(index, peer.url, self.rng) if is_full else []
+            if holders or not (is_here or errand.is_owners) or (is_full and self.is_crowd and not errand.is_owners):
+                self._refuse(source, peer, index, holders, is_here)
                 continue
             given.append(index)
             source.tracker.took(index, peer.url)
@@ -289,67 +294,89 @@ class Simulation:
                 self._load(source, index)
         peer.picker.knows(source.url, source.have)
         if given:
-            stream = Transfer(source, peer, given, errand.is_owners)
-            stream.is_mute = source.host.is_mute
+            stream = Transfer(self.fluid, source, peer, given, errand.is_owners)
             source.sending[stream] = None
             peer.taking[stream] = None
             source.open_count += 1
             self._next_piece(stream)
         self._dirty[peer] = None
 
-    def _is_full(self, source: SimPeer) -> bool:
-        return is_full(source.limited_count, source.open_count, source.meter, self.pieces.size)
+    def _meter(self, source: SimPeer) -> float | None:
+        rate = float(self.fluid.meter[source.place])
+        return rate if rate == rate else None  # NaN: not measured
 
-    def _refuse(self, source: SimPeer, peer: SimPeer, index: int, holders: list[str]) -> None:
+    def _is_full(self, source: SimPeer) -> bool:
+        limited = self.fluid.limited_counts[source.place]
+        return is_full(limited, source.open_count, self._meter(source), in_crowd=self.is_crowd)
+
+    def _refuse(self, source: SimPeer, peer: SimPeer, index: int, holders: list[str], is_here: bool) -> None:
         self.outcome.refusals_count += 1
-        wait = retry_seconds(source.meter, self.pieces.size, source.limited_count) if holders else 0.0
+        limited = self.fluid.limited_counts[source.place]
+        wait = retry_seconds(self._meter(source), self.pieces.size, limited) if is_here else 0.0
         peer.picker.refused(index, source.url, holders, wait, self.now, self.rng)
 
     def _next_piece(self, stream: Transfer) -> None:
-        source, peer = stream.source, stream.target
-        if peer.arriving.get(stream.index) is stream:
-            del peer.arriving[stream.index]
+        source, peer = stream.giver, stream.taker
+        self._leave(stream)
         if not stream.queue:
             self._end(stream)
             return
-        index = stream.queue.pop(0)
+        index = stream.index = stream.queue.pop(0)
         start, end = self.pieces.span(index)
-        stream.begin(index, end - start)
+        stream.begin(end - start)
         stream.moved_done = 0.0
         if stream.is_first_hand:
-            self._arrives(peer, index, stream)
-        if source is self.origin:
-            stream.is_whole = True
+            self._unlink(peer, index)
+            peer.arriving[index] = stream
+        if source is None:
+            self._flow(stream)
         elif source.have >> index & 1:
-            stream.is_whole = True
-            source.limited_count += 1
+            self.fluid.limited_counts[source.place] += 1
+            self._flow(stream)
         else:
-            stream.feeder = source.arriving.get(index)
             source.waits.setdefault(index, []).append(stream)
-        self._park(stream)
+            feeder = source.arriving.get(index)
+            if feeder is not None and feeder.place >= 0:
+                self._flow(stream, feeder)
 
-    def _park(self, stream: Transfer) -> None:
-        """What has nothing to send takes no part in the steps: most streams of a large swarm wait."""
-        if stream.is_whole or stream.feeder is not None:
-            self.streams[stream] = None
-        else:
-            self.streams.pop(stream, None)
+    def _flow(self, stream: Transfer, feeder: Transfer | None = None) -> None:
+        """And with it those that it feeds."""
+        if stream.giver is not None and stream.giver.host.is_mute:
+            return
+        stream.flow(feeder)
+        for waiting in self._fed_by(stream):
+            self._flow(waiting, stream)
 
-    def _arrives(self, peer: SimPeer, index: int, stream: Transfer) -> None:
-        peer.arriving[index] = stream
-        for waiting in peer.waits.get(index, ()):
-            if waiting.index == index and not waiting.is_over:
-                waiting.feeder = stream
-                self._park(waiting)
+    def _leave(self, stream: Transfer) -> None:
+        """It brings its present piece no more, and those that it feeds wait for another."""
+        if stream.taker.arriving.get(stream.index) is stream:
+            self._unlink(stream.taker, stream.index)
+        stream.halt()
+
+    def _unlink(self, peer: SimPeer, index: int) -> None:
+        stream = peer.arriving.get(index)
+        if stream is not None:
+            for waiting in self._fed_by(stream):
+                self._halt(waiting)
+            del peer.arriving[index]
+
+    def _halt(self, stream: Transfer) -> None:
+        stream.halt()
+        for waiting in self._fed_by(stream):
+            self._halt(waiting)
+
+    def _fed_by(self, stream: Transfer) -> list[Transfer]:
+        peer, index = stream.taker, stream.index
+        if peer.arriving.get(index) is not stream:
+            return []
+        return [waiting for waiting in peer.waits.get(index, ()) if waiting.index == index and not waiting.is_over]
 
     def _end(self, stream: Transfer) -> None:
+        self._leave(stream)
         stream.is_over = True
-        self.streams.pop(stream, None)
-        source, peer = stream.source, stream.target
+        source, peer = stream.giver, stream.taker
         peer.taking.pop(stream, None)
-        if peer.arriving.get(stream.index) is stream:
-            del peer.arriving[stream.index]
-        if source is not self.origin and stream in source.sending:
+        if source is not None and stream in source.sending:
             source.sending.pop(stream, None)
             source.open_count -= 1
 
@@ -365,13 +392,13 @@ class Simulation:
         while peer.to_load and len(peer.loading) < LOADS_MAX:
             index = heappop(peer.to_load)
             peer.loading.add(index)
-            self._later(self.origin, peer, self._loads, peer, index)
+            self._later(ORIGIN, peer.place, self._loads, peer, index)
 
     def _loads(self, peer: SimPeer, index: int) -> None:
         if peer.is_gone or peer.have >> index & 1:
             peer.loading.discard(index)
             return
-        stream = Transfer(self.origin, peer, [index], True)
+        stream = Transfer(self.fluid, None, peer, [index], True)
         peer.taking[stream] = None
         self._next_piece(stream)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minicdn.core.pieces import KIB, MIB, Dealer, Pieces, backups, deal, piece_bytes, shares
+from minicdn.core.pieces import KIB, MIB, Backups, Dealer, Pieces, backups, deal, piece_bytes, shares
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,11 @@ def test_weights_are_honoured_and_who_has_none_owns_nothing() -> None:
     assert shares(deal("/file", 400, dealers), 3) == [300, 100, 0]
     assert deal("/file", 4, [Dealer("http://c:1", 0.0)]) == []
     assert 2 not in backups("/file", 0, dealers)
+
+
+def test_backups_are_the_same_remembered() -> None:
+    dealers = [Dealer(f"http://{number}:1", number % 3) for number in range(100)]
+    remembered = Backups("/file", dealers)
+    for index in (0, 7, 7):
+        wanted = [dealers[place].url for place in backups("/file", index, dealers)]
+        assert remembered.urls(index) == wanted[: Backups.KEPT]

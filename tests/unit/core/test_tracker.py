@@ -10,16 +10,16 @@ KIB = 1024
 
 
 def test_slots_follow_the_uplink_within_bounds() -> None:
-    assert slots_for(None, 256 * KIB) == SLOTS_UNMEASURED
-    assert slots_for(1.0, 256 * KIB) == SLOTS_MIN
-    assert slots_for(1e12, 256 * KIB) == SLOTS_MAX
-    assert slots_for(20e6 / 8, 256 * KIB) < slots_for(100e6 / 8, 256 * KIB)
+    assert slots_for(None) == SLOTS_UNMEASURED
+    assert slots_for(1.0) == SLOTS_MIN
+    assert slots_for(1e12) == SLOTS_MAX
+    assert slots_for(20e6 / 8) < slots_for(100e6 / 8)
 
 
 def test_flows_that_wait_for_their_source_take_no_slot_but_are_not_unbounded() -> None:
-    assert not is_full(0, OPEN_MAX - 1, None, 256 * KIB)
-    assert is_full(0, OPEN_MAX, None, 256 * KIB)
-    assert is_full(SLOTS_UNMEASURED, SLOTS_UNMEASURED, None, 256 * KIB)
+    assert not is_full(0, OPEN_MAX - 1, None)
+    assert is_full(0, OPEN_MAX, None)
+    assert is_full(SLOTS_UNMEASURED, SLOTS_UNMEASURED, None)
 
 
 def test_those_named_least_come_first_and_nobody_is_named_to_itself() -> None:
@@ -48,3 +48,9 @@ def test_who_left_is_not_named_and_holders_are_bounded() -> None:
 
 def test_who_is_slower_lets_wait_longer() -> None:
     assert retry_seconds(1e6, 256 * KIB, 2) > retry_seconds(1e7, 256 * KIB, 2)
+
+
+def test_in_a_crowd_all_flows_count_and_slots_are_fewer() -> None:
+    assert is_full(0, SLOTS_UNMEASURED, None, in_crowd=True)
+    assert slots_for(100e6 / 8, in_crowd=True) < slots_for(100e6 / 8)
+    assert slots_for(20e6 / 8, in_crowd=True) < slots_for(100e6 / 8, in_crowd=True)
