@@ -18,7 +18,9 @@ DIGEST_BYTES = {"sha-256": 32, "sha-512": 64}
 
 def parse_digests(fields: Fields, name: bytes = b"repr-digest") -> dict[str, bytes]:
     """Algorithm → digest, of those we know; empty where the field is missing or does not parse (RFC 9530 §2, §3)."""
-    members = structured.parse_dictionary(headers.every(fields, name)) or {}
+    members = structured.parse_dictionary(headers.every(fields, name))
+    if not members:
+        return {}
     return {
         algorithm: value
         for algorithm, length in DIGEST_BYTES.items()

@@ -32,14 +32,14 @@ _SPACE = b" \t"
 def first(fields: Fields, name: bytes) -> bytes | None:
     """The value of the first line called `name` (lower case), or None."""
     for line_name, value in fields:
-        if line_name == name or line_name.lower() == name:
+        if line_name.lower() == name:
             return value
     return None
 
 
 def every(fields: Fields, name: bytes) -> list[bytes]:
     """The values of all lines called `name`, in order."""
-    return [value for line_name, value in fields if line_name == name or line_name.lower() == name]
+    return [value for line_name, value in fields if line_name.lower() == name]
 
 
 def combined(fields: Fields, name: bytes) -> bytes | None:
@@ -55,7 +55,7 @@ def has(fields: Fields, name: bytes) -> bool:
 
 def has_any(fields: Fields, names: frozenset[bytes]) -> bool:
     """Whether any line has one of these names: one walk, for asking at once about many fields that are seldom there."""
-    return any(line_name.lower() in names for line_name, _ in fields)
+    return not names.isdisjoint([line_name.lower() for line_name, _ in fields])
 
 
 def without(fields: Fields, names: frozenset[bytes] | set[bytes]) -> list[tuple[bytes, bytes]]:

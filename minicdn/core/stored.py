@@ -46,6 +46,27 @@ class Stored:
     tags: frozenset[str] = frozenset()
     withheld: frozenset[bytes] = frozenset()
 
+    def under(self, head: Head) -> Stored:
+        """The same facts about another head. (dataclasses.replace takes three times as long, and this is done for each that is stored.)"""
+        return Stored(
+            head,
+            self.selecting,
+            self.request_at,
+            self.response_at,
+            self.date_at,
+            self.initial_age_seconds,
+            self.lifetime_seconds,
+            self.fresh_until,
+            self.always_validate,
+            self.may_serve_stale,
+            self.is_immutable,
+            self.stale_while_revalidate_seconds,
+            self.stale_if_error_seconds,
+            self.decided_by,
+            self.tags,
+            self.withheld,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class NotStored:

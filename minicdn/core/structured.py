@@ -69,6 +69,8 @@ class _Reader:
 
 def parse_dictionary(values: list[bytes]) -> dict[str, Value] | None:
     """A dictionary from all lines of one field, or None where it does not parse. Of a repeated key the last value stays."""
+    if not values:
+        return {}
     reader = _begin(values)
     if reader is None:
         return None
@@ -88,6 +90,8 @@ def parse_dictionary(values: list[bytes]) -> dict[str, Value] | None:
 
 def parse_list(values: list[bytes]) -> list[Value] | None:
     """A list from all lines of one field, or None where it does not parse."""
+    if not values:
+        return []
     reader = _begin(values)
     if reader is None:
         return None

@@ -13,12 +13,15 @@ TAGS_MAX = 256
 """Tags of one response that are kept, and groups that one answer can invalidate. RFC 9875 §2 asks for 32 at least."""
 TAG_CHARACTERS_MAX = 1024
 """Longer tags are not kept."""
+TAG_FIELDS = frozenset((b"surrogate-key", b"xkey", b"cache-tag", b"cache-groups"))
 NONE: frozenset[str] = frozenset()
 """One for all: an empty set is larger than many a body."""
 
 
 def parse_tags(fields: Fields) -> frozenset[str]:
     """All tags of a response, at most TAGS_MAX: the first ones in order of fields."""
+    if not headers.has_any(fields, TAG_FIELDS):
+        return NONE
     found: dict[str, None] = {}
     for name, value in fields:
         match name.lower():

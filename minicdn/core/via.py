@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from minicdn.core import headers
 from minicdn.core.message import Fields
@@ -10,6 +11,7 @@ from minicdn.core.message import Fields
 _PSEUDONYM = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
+@lru_cache(256)
 def via_value(pseudonym: str, version: str = "1.1") -> bytes:
     """Our member of Via: the protocol version in which the message reached us, and the name of this node (a token)."""
     if not _PSEUDONYM.fullmatch(pseudonym):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 from minicdn.core.message import Inform, Request
 from minicdn.core.roster import PeerList, owners
@@ -36,6 +37,7 @@ class Askers:
         self.upstream: UpstreamSupplier | None = None
         self.peers: PeerSupplier | None = None
         self.peer_list = PeerList()
+        self._last: tuple[str, Any, tuple[list[str], bool]] = ("", None, ([], True))
 
     def me(self) -> str | None:
         """This node's URL as the others know it."""
@@ -60,7 +62,14 @@ class Askers:
         return [*first, self._asking_upstream(on_interim)]
 
     def _before_me(self, key: str) -> tuple[list[str], bool]:
-        """Owners that come before this node; and whether it is one of them itself, or there are none."""
+        """Owners that come before this node; and whether it is one of them itself, or there are none. What was asked last is known: one
+        request asks several times."""
+        members = self.peer_list.members
+        if self._last[0] != key or self._last[1] is not members:
+            self._last = key, members, self._rank_before_me(key)
+        return self._last[2]
+
+    def _rank_before_me(self, key: str) -> tuple[list[str], bool]:
         urls: list[str] = []
         for member in owners(key, self.peer_list.members, OWNERS_TRIED_MAX):
             if member.id == self._node_id:

@@ -11,11 +11,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 
-from minicdn.core.conditional import is_strong, strip_conditionals, strong_validator, validation_fields
+from minicdn.core.conditional import is_strong, strong_validator, validation_fields
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_facts, is_fresh, storable
-from minicdn.core.headers import end_to_end, first, has_any, without
-from minicdn.core.message import Fields, Head, Inform, Request
+from minicdn.core.headers import first, has_any
+from minicdn.core.message import Head, Inform, Request
 from minicdn.core.partial import part_fields, saying_parts, span_of, whole_head
 from minicdn.core.pieces import Dealer
 from minicdn.core.target import parse_target, split_absolute
@@ -25,6 +25,7 @@ from minicdn.errors import ClientError, PeerBusy, PeerError, UpstreamError
 from minicdn.node.deals import Deal
 from minicdn.node.leash import Leash
 from minicdn.node.limits import Limits
+from minicdn.node.passing import forwarded_fields
 from minicdn.node.patience import PatientUpstream
 from minicdn.node.wanted import single_range
 from minicdn.store.entry import Entry
@@ -32,11 +33,9 @@ from minicdn.wire.fetch import FetchAnswer, FetchRequest
 from minicdn.wire.peers import PeerAnswer, PeerClient
 from minicdn.wire.upstream import UpstreamAnswer
 
-NOT_PASSED = frozenset((b"host", b"expect"))
 ORIGINS_CONDITIONS = frozenset((b"if-match", b"if-unmodified-since"))
 UNREAD_BYTES_MAX = 64 * 1024
 """Of an answer whose head may show that the body should rather come in pieces."""
-NOT_FILLED_WITH = frozenset((b"range", b"content-length"))
 
 
 class Kind(Enum):
@@ -128,17 +127,6 @@ def is_early_news(entry: Entry, others: Iterable[Entry], now: float) -> bool:
         and is_fresh(other.stored, now)
         for other in others
     )
-
-
-def passed_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
-    """A client's fields as they go on to the upstream: end-to-end, without what is meant for the next hop or for us."""
-    kept = end_to_end(fields)
-    return [(name, value) for name, value in kept if name not in NOT_PASSED and not name.startswith(b"x-minicdn-")]
-
-
-def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
-    """The same as a fill carries them: for the whole body, and without conditions."""
-    return without(strip_conditionals(passed_fields(fields)), NOT_FILLED_WITH)
 
 
 def _deal(answer: FetchAnswer) -> Deal | None:

@@ -11,7 +11,6 @@ Whatever leaves the shelf stays readable for those who read it; its file is dele
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from minicdn.core.conditional import strong_validator
@@ -174,7 +173,7 @@ class Shelf:
         if entry.body.medium == "memory":
             head, lines_bytes = self._lines.share(stored.head)
             entry.memory_cost_bytes = memory_cost(entry, lines_bytes)
-            stored = replace(stored, head=head)
+            stored = stored.under(head)
         entry.stored, entry.head = stored, stored.head
 
     def remove(self, entry: Entry) -> None:

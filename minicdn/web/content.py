@@ -21,8 +21,9 @@ from minicdn.node.found import Begun, Found
 from minicdn.node.limits import is_loopback
 from minicdn.node.mending import rest_of
 from minicdn.node.node import Node
+from minicdn.node.passing import passed_fields
 from minicdn.node.reading import FollowingReader
-from minicdn.node.suppliers import full_key, passed_fields
+from minicdn.node.suppliers import full_key
 from minicdn.web.express import Express
 from minicdn.web.protocol import Connection, target_of
 from minicdn.web.shedding import Shedding

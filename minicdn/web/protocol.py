@@ -30,6 +30,7 @@ UNENDING = 1 << 62
 NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_INFO") else None)
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _BREAKS = re.compile(rb"[\r\n\0]")
+_OWN = frozenset((b"connection", b"transfer-encoding"))
 
 
 def protocol_class() -> type[asyncio.Protocol]:
@@ -105,17 +106,16 @@ def status_line(status: int) -> bytes:
 
 def response_head(status: int, fields: Fields, *, is_chunked: bool = False, keeps_alive: bool = True) -> bytes:
     """A response's head on the wire: names as they are, values on one line, and the fields that belong to this connection."""
-    lines = [status_line(status)]
-    for name, value in fields:
-        if name.lower() in (b"connection", b"transfer-encoding"):
-            continue
-        if _BREAKS.search(value):
-            value = _BREAKS.sub(b" ", value)
-        lines += (name, b": ", value, b"\r\n")
+    lines = [b"%b: %b\r\n" % line for line in fields if line[0].lower() not in _OWN]
     if is_chunked:
         lines.append(b"transfer-encoding: chunked\r\n")
     lines.append(b"\r\n" if keeps_alive else b"connection: close\r\n\r\n")
-    return b"".join(lines)
+    head = status_line(status) + b"".join(lines)
+    count = len(lines) + 1 + (not keeps_alive)
+    if head.count(b"\n") != count or head.count(b"\r") != count or b"\0" in head:
+        whole = [(_BREAKS.sub(b"", name), _BREAKS.sub(b" ", value)) for name, value in fields]
+        return response_head(status, whole, is_chunked=is_chunked, keeps_alive=keeps_alive)
+    return head
 
 
 def path_of(target: bytes) -> tuple[bytes, bytes]:

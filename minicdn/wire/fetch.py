@@ -35,12 +35,14 @@ def fields_to_wire(fields: Fields) -> list[list[bytes]]:
 
 def fields_from_wire(items: Any) -> tuple[tuple[bytes, bytes], ...]:
     """Raises ClientError(400)."""
-    lines = []
-    for item in items:
-        if type(item) is not list or len(item) != 2 or type(item[0]) is not bytes or type(item[1]) is not bytes:
-            raise ClientError(400, "a field line is not a pair of bytes")
-        lines.append((item[0], item[1]))
-    return tuple(lines)
+    try:
+        lines = tuple(map(tuple, items))
+        for name, value in lines:
+            if type(name) is not bytes or type(value) is not bytes:
+                raise ValueError
+    except (TypeError, ValueError):
+        raise ClientError(400, "a field line is not a pair of bytes") from None
+    return lines
 
 
 @dataclass(slots=True)
@@ -101,7 +103,21 @@ class FetchAnswer:
 
     def to_wire(self) -> dict[str, Any]:
         """What is not said is as it is by default."""
-        return said(self, _ANSWER)
+        seldom = self.offset or self.end is not None or self.deal or self.hint is not None or self.is_stale or self.timed_out
+        if seldom or self.retry_after_seconds is not None or self.kind not in ("found", "answered"):
+            return said(self, _ANSWER)
+        return {
+            "kind": self.kind,
+            "status": self.status,
+            "fields": self.fields,
+            "stored": self.stored,
+            "age_seconds": self.age_seconds,
+            "length": self.length,
+            "source": self.source,
+            "detail": self.detail,
+            "member": self.member,
+            "upstream_status": self.upstream_status,
+        }
 
     @classmethod
     def from_wire(cls, found: Any) -> FetchAnswer:
