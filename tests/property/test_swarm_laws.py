@@ -124,7 +124,7 @@ class World:
         assert all(picker.sources.get(url).flights_count == flights[url] for url in list(picker.sources.urls()))
         assert picker._flights.hedges_count <= HEDGES_MAX
         missing = sum(state in (WANTED, FLYING) for state in picker._state)
-        assert missing == picker._wants.missing_count
+        assert missing == picker._wants.missing_mask.bit_count()
         assert picker.is_done == (missing == 0)
         assert picker._wants.mask == sum(1 << index for index, state in enumerate(picker._state) if state == WANTED)
 
