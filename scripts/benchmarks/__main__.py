@@ -15,7 +15,7 @@ from types import ModuleType
 
 from scripts.benchmarks.refusal import CannotMeasure
 
-MEASUREMENTS = ("swarm", "simulate", "hits", "miss", "hop", "disk", "connections", "memory", "workers")
+MEASUREMENTS = ("swarm", "simulate", "hits", "miss", "hop", "disk", "connections", "memory", "workers", "start")
 """Names of modules in this folder, each a measurement."""
 
 
