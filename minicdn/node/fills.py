@@ -291,7 +291,7 @@ class Dock:
         end = supply.end if supply.end is not None else supply.length
         if end is None or end - position > UNREAD_BYTES_MAX:
             supply.widen()
-        if fill.span is not None:
+        if fill.span is not None or (supply.source == "peer" and end is not None and end - position > WIDE_PIECE_BYTES):
             supply.gather(BLOCK_BYTES)
         shift = position if fill.span is None else 0  # a part that is passed on alone is a body of its own
         verifier = Verifier(supply.head.fields if supply.end is None and fill.request.method == "GET" else ())

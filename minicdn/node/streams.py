@@ -22,7 +22,7 @@ from minicdn.store.body import Body
 
 OUTRUN = 0.5
 """Of the stream's rate. Slower than that, this node would be the last by far, where others are as quick as the stream."""
-STREAMED_BYTES_MIN = 4 * 1024 * 1024
+STREAMED_BYTES_MIN = 2 * 1024 * 1024
 TOLD_SECONDS = 5.0
 """From one who was told of a stream to the first question for a piece of it."""
 
