@@ -116,7 +116,7 @@ class Node:
         client = PeerClient(self._peer_door, self.signer, self._knows)
         self._leash = Leash()
         self.circuits = Circuits(
-            PeerClient(self._look_door).look,
+            PeerClient(self._look_door, None, self._knows).look,
             self._leash,
             self.clock,
             self.counters,

@@ -114,6 +114,8 @@ class PeerClient:
 
     async def look(self, url: str) -> bool:
         """Whether anything answers at that URL. What, is for questions to tell."""
+        if self._knows is not None and not self._knows(url):
+            return False
         base = self._base(url)
         try:
             exchange = await self._door.send("GET", base, LOOK_TARGET, [(b"Host", host_field(base))])

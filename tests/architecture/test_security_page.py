@@ -19,7 +19,15 @@ def test_each_test_that_is_named_is_there(path: str, name: str) -> None:
     assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
-@pytest.mark.parametrize("heading", ["## Without the token nobody can", "## No request can", "## A peer that turned bad can't"])
+HEADINGS = [
+    "## Without the token nobody can",
+    "## No request can",
+    "## Somebody who wants a node to be busy can't",
+    "## A peer that turned bad can't",
+]
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
 def test_each_claim_names_its_test(heading: str) -> None:
     section = PAGE.split(heading)[1].split("\n## ")[0]
     claims = re.findall(r"^\* .*(?:\n  .*)*", section, re.MULTILINE)

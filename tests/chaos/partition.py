@@ -128,4 +128,4 @@ def _load(scene: Scene, network: Network, name: str, began_at: float) -> Load:
         stays.append(network.inside(name))
         stays[-1].__enter__()  # type: ignore[attr-defined]
 
-    return Load(scene.files, choose, clients=3, seed=PEERS.index(name), pause_seconds=0.02, enter=enter)
+    return Load(scene.files, choose, clients=2, seed=PEERS.index(name), pause_seconds=0.02, enter=enter)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.loris import Loris
 from tests.chaos.partition import partition
 from tests.chaos.scene import Report, Scene
 from tests.kit.asking import ask
@@ -20,6 +21,7 @@ from tests.kit.stage import Stage
 from tests.kit.waiting import eventually
 
 SMALL_DISK = "24m"
+SLOW_COUNT = 1000
 
 
 def upstream_down(stage: Stage, seconds: float) -> Report:
@@ -49,7 +51,7 @@ def upstream_down(stage: Stage, seconds: float) -> Report:
 
 
 def manager_down(stage: Stage, seconds: float) -> Report:
-    scene = Scene(stage, "the manager is down; clients ask the peers", seconds=seconds)
+    scene = Scene(stage, "the manager is down; clients ask the peers", seconds=seconds, clients=2)
     cluster = scene.open()
     scene.run(cluster.manager.kill, cluster.restart_manager)
     scene.figures()
@@ -61,7 +63,7 @@ def manager_down(stage: Stage, seconds: float) -> Report:
 
 
 def peer_suspended(stage: Stage, seconds: float) -> Report:
-    scene = Scene(stage, "one of three peers, owner of a third of the files, is suspended; clients ask the others", seconds=seconds)
+    scene = Scene(stage, "one of three peers, owner of a third of the files, is suspended", seconds=seconds, clients=4)
     cluster = scene.open()
     frozen, *others = cluster.peers
     scene.urls = [peer.url for peer in others]
@@ -198,6 +200,24 @@ def clock_back(stage: Stage, seconds: float) -> Report:
     return scene.report
 
 
+def slow_clients(stage: Stage, seconds: float, count: int = SLOW_COUNT) -> Report:
+    scene = Scene(stage, f"{count} connections that send a byte a second each", seconds=seconds)
+    cluster = scene.open(peers=1)
+    loris = Loris(cluster.peers[0].port, count)
+    counts: list[int] = []
+
+    def end() -> None:
+        counts.append(cluster.peers[0].stats()["connections_count"])
+        loris.__exit__()
+
+    scene.run(loris.__enter__, end)
+    scene.figures()
+    scene.expect_no_errors()
+    scene.report.notes.append(f"{counts[0]} connections at the end of 'during'; {loris.again_count} had been ended by the node")
+    scene.report.check(counts[0] >= count, f"only {counts[0]} connections")
+    return scene.report
+
+
 def peers_apart(stage: Stage, seconds: float) -> Report:
     return partition(stage, seconds)
 
@@ -211,5 +231,6 @@ SCENES: dict[str, tuple[Callable[[Stage, float], Report], float]] = {
     "read-only": (read_only, 20.0),
     "clock-back": (clock_back, 20.0),
     "peers-apart": (peers_apart, 60.0),
+    "slow-clients": (slow_clients, 60.0),
 }
 """By name: the function, and how long the fault lasts where nobody says."""
