@@ -69,6 +69,7 @@ def _active_seconds(host: Host, until: float) -> float:
 class Row:
     name: str
     peers: int
+    size_bytes: int
     ideal_seconds: float
     slowest: float
     median: float
@@ -126,6 +127,7 @@ def row_of(case: Case, outcome: Outcome, pieces_count: int, cpu_seconds: float) 
     return Row(
         name=case.name,
         peers=len(case.hosts),
+        size_bytes=case.size_bytes,
         ideal_seconds=ideal,
         slowest=float("inf") if unfinished else done[-1] / ideal,
         median=done[len(done) // 2] / ideal,
@@ -142,19 +144,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--size", type=parse_size, default="64MiB", help="of the file (default: 64MiB)")
     add("--seed", type=int, default=1, metavar="N")
     add("--equal", action="store_true", help="links of 100 Mbit/s each way, and nobody comes or goes")
-    add("--by-n", action="store_true", help="1, 2, 4 … 1000 peers, up to --peers")
+    add("--by-n", action="store_true", help="1, 2, 4 … 1000 peers, up to --peers, with equal and with unequal links")
     add("--all", action="store_true", help="the small cases, and by number of peers up to --peers")
-    add("--json", type=Path, metavar="FILE", help="write the rows")
+    add("--json", type=Path, metavar="FILE", help="keep the rows here; what it has already is not run again")
     add("--svg", type=Path, metavar="FILE", help="draw the ratio by number of peers")
     add("--doc", type=Path, metavar="FILE", help=f"put the table between {BEGIN} and {END} in this file")
 
 
 def chosen(options: argparse.Namespace) -> list[Case]:
-    counts = [count for count in BY_N if count <= options.peers] if options.by_n or options.all else [options.peers]
+    is_by_n = options.by_n or options.all
+    counts = [count for count in BY_N if count <= options.peers] if is_by_n else [options.peers]
     cases = small_cases() if options.all else []
-    for count in counts:
-        equal = Case("equal links", options.size, (peer(),) * count)
-        cases.append(equal if options.equal else unequal_case(count, options.size, options.seed))
+    if options.equal or is_by_n:
+        cases += [Case("equal links", options.size, (peer(),) * count) for count in counts]
+    if not options.equal:
+        cases += [unequal_case(count, options.size, options.seed) for count in counts]
     return cases
 
 
@@ -162,28 +166,49 @@ def run(options: argparse.Namespace) -> int:
     if not 1 <= options.peers <= 1000:
         print("scripts/bench: between 1 and 1000 peers", file=sys.stderr)
         return 2
-    rows = []
+    known = _kept(options.json)
+    rows: list[Row] = []
     for case in chosen(options):
-        row = simulate(case, options.seed)
-        rows.append((case, row))
-        print(markdown_row(case, row), flush=True)
-    if options.json:
-        options.json.write_text(
-            json.dumps([{**asdict(row), "size_bytes": case.size_bytes} for case, row in rows], indent=1) + "\n", "utf-8"
-        )
+        row = known.get((case.name, len(case.hosts), case.size_bytes)) or simulate(case, options.seed)
+        rows.append(row)
+        print(markdown_row(row), flush=True)
+        if options.json:
+            _keep(options.json, [*known.values(), *(row for row in rows if _which(row) not in known)])
     if options.svg:
-        options.svg.write_text(draw([(row.peers, row.slowest) for case, row in rows if case.size_bytes == options.size]), "utf-8")
+        options.svg.write_text(draw(_series(rows, options.size)), "utf-8")
     if options.doc:
         put_in(options.doc, markdown_table(rows))
-    return 0 if all(not row.unfinished for _, row in rows) else 1
+    return 0 if all(not row.unfinished for row in rows) else 1
 
 
-def markdown_row(case: Case, row: Row) -> str:
+def _which(row: Row) -> tuple[str, int, int]:
+    return row.name, row.peers, row.size_bytes
+
+
+def _kept(path: Path | None) -> dict[tuple[str, int, int], Row]:
+    rows = [Row(**row) for row in json.loads(path.read_text("utf-8"))] if path is not None and path.exists() else []
+    return {_which(row): row for row in rows}
+
+
+def _keep(path: Path, rows: list[Row]) -> None:
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", "utf-8")
+
+
+def _series(rows: list[Row], size_bytes: int) -> dict[str, list[tuple[int, float]]]:
+    """By kind of links, what grew with the number of peers."""
+    series: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        if row.size_bytes == size_bytes:
+            series.setdefault(row.name, []).append((row.peers, row.slowest))
+    return {name: points for name, points in series.items() if len(points) > 2}
+
+
+def markdown_row(row: Row) -> str:
     ratio = f"{row.slowest:.2f}" if not row.unfinished else f"{row.unfinished} not done"
     cells = (
         row.name,
         row.peers,
-        show_size(case.size_bytes),
+        show_size(row.size_bytes),
         f"{row.ideal_seconds:.1f}",
         ratio,
         f"{row.median:.2f}",
@@ -192,12 +217,12 @@ def markdown_row(case: Case, row: Row) -> str:
     return "| " + " | ".join(map(str, cells)) + f" | {row.questions_per_piece:.1f} |"
 
 
-def markdown_table(rows: list[tuple[Case, Row]]) -> str:
+def markdown_table(rows: list[Row]) -> str:
     head = [
         "| links | peers | file | ideal, s | slowest ÷ ideal | median ÷ ideal | origin bytes ÷ file | questions per piece |",
         "|---" * 8 + "|",
     ]
-    return "\n".join(head + [markdown_row(case, row) for case, row in rows])
+    return "\n".join(head + [markdown_row(row) for row in rows])
 
 
 def put_in(path: Path, table: str) -> None:
