@@ -1,0 +1,136 @@
+"""A swarm whose upstream changes the file, forgets ranges, fails or dies half-way."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.cluster.swarming import SIZE, at_once, finished, is_cut, is_right
+from tests.kit.asking import ask
+from tests.kit.clients import CurlDownload, need
+from tests.kit.cluster import Cluster
+from tests.kit.files import bytes_of, sha256
+from tests.kit.origin import Asked, Line
+from tests.kit.stage import Stage
+from tests.kit.waiting import eventually
+
+pytestmark = pytest.mark.timeout(240)
+
+
+class Upstream:
+    """Serves `body` with ranges; `before` looks at each request first, and may answer it (True)."""
+
+    def __init__(self, body: bytes, tag: str = '"one"') -> None:
+        self.body, self.tag = body, tag
+        self.asked_count = self.ranged_count = 0
+        self.before = lambda asked, line: False
+
+    def __call__(self, asked: Asked, line: Line) -> None:
+        wanted = asked.fields.get("range")
+        self.asked_count += 1
+        self.ranged_count += wanted is not None
+        if self.before(asked, line):
+            return
+        fields = [("ETag", self.tag), ("Cache-Control", "max-age=3600"), ("Accept-Ranges", "bytes")]
+        if wanted is None or asked.fields.get("if-range", self.tag) != self.tag:
+            line.head(200, fields, length=len(self.body))
+            self.send(line, self.body)
+            return
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, end = int(first), int(last) + 1 if last else len(self.body)
+        line.head(206, [*fields, ("Content-Range", f"bytes {start}-{end - 1}/{len(self.body)}")], length=end - start)
+        self.send(line, self.body[start:end])
+
+    def send(self, line: Line, data: bytes) -> None:
+        for at in range(0, len(data), 64 * 1024):
+            line.send(data[at : at + 64 * 1024])
+            time.sleep(0.005)
+
+
+def behind(stage: Stage, peers: int = 3) -> tuple[Upstream, Cluster]:
+    need("curl")
+    origin, upstream = stage.origin(), Upstream(bytes_of("one", SIZE))
+    origin.on("/a.bin", upstream)
+    return upstream, stage.cluster(origin.url, peers=peers)
+
+
+def test_an_entity_tag_that_changes_half_way(stage: Stage) -> None:
+    upstream, cluster = behind(stage)
+    running = [CurlDownload(peer.url + "/a.bin") for peer in cluster.peers]
+    running[0].read_until(SIZE // 3)
+    first, upstream.body, upstream.tag = upstream.body, bytes_of("two", SIZE), '"two"'
+    got = finished(running)
+    assert all(is_right(one, sha256(first)) or is_cut(one) for one in got), got
+    assert any(map(is_cut, got))
+    got = at_once([peer.url + "/a.bin" for peer in cluster.peers])
+    assert all(is_right(one, sha256(upstream.body)) for one in got), got
+
+
+def test_an_upstream_that_forgets_ranges_in_the_middle(stage: Stage) -> None:
+    upstream, cluster = behind(stage)
+    running = [CurlDownload(peer.url + "/a.bin") for peer in cluster.peers]
+    running[0].read_until(SIZE // 3)
+
+    def forget(asked: Asked, line: Line) -> bool:
+        line.head(200, [("ETag", upstream.tag), ("Cache-Control", "max-age=3600"), ("Accept-Ranges", "bytes")], length=SIZE)
+        upstream.send(line, upstream.body)
+        return True
+
+    upstream.before = forget
+    got = finished(running)
+    assert all(is_right(one, sha256(upstream.body)) for one in got), got
+    cluster.peers[0].ask("/_purge", method="POST", body=b'{"paths": ["/a.bin"], "soft": false}')
+    before = upstream.asked_count
+    got = at_once([peer.url + "/a.bin" for peer in cluster.peers])
+    assert all(is_right(one, sha256(upstream.body)) for one in got), got
+    assert upstream.asked_count == before + 1, "one stream: the owner has learned that there are no parts"
+
+
+@pytest.mark.parametrize("what", ["503", "broken off"])
+def test_an_upstream_that_fails_for_every_third_piece_at_first(stage: Stage, what: str) -> None:
+    upstream, cluster = behind(stage)
+    refused: set[str] = set()
+
+    def refuse(asked: Asked, line: Line) -> bool:
+        wanted = asked.fields.get("range", "")
+        if not wanted or wanted.endswith("-") or wanted in refused or upstream.ranged_count % 3:
+            return False
+        refused.add(wanted)
+        if what == "503":
+            line.head(503, length=0)
+            return True
+        start, end = map(int, wanted.removeprefix("bytes=").split("-"))
+        fields = [("ETag", upstream.tag), ("Content-Range", f"bytes {start}-{end}/{SIZE}"), ("Cache-Control", "max-age=3600")]
+        line.head(206, fields, length=end + 1 - start)
+        line.send(upstream.body[start : (start + end) // 2])
+        line.cut()
+        return True
+
+    upstream.before = refuse
+    got = at_once([peer.url + "/a.bin" for peer in cluster.peers])
+    assert refused
+    assert all(is_right(one, sha256(upstream.body)) for one in got), got
+
+
+def test_an_upstream_dead_in_the_middle(stage: Stage) -> None:
+    """What the cluster has still arrives; who wants more is cut off, within seconds."""
+    upstream, cluster = behind(stage)
+    part = SIZE // 2
+    fields = [("Range", f"bytes=0-{part - 1}")]
+    assert cluster.peers[0].ask("/a.bin", fields=fields, deadline_seconds=60).body == upstream.body[:part]
+    upstream.before = lambda asked, line: line.cut() or True
+    for peer in cluster.peers:
+        answer = peer.ask("/a.bin", fields=fields, deadline_seconds=60)
+        assert (answer.status, answer.body == upstream.body[:part]) == (206, True)
+    got = at_once([peer.url + "/a.bin" for peer in cluster.peers])
+    assert all(map(is_cut, got)), got
+    assert all(one.size_bytes >= part for one in got), got
+    upstream.before = lambda asked, line: False
+
+    def are_all_right() -> bool:
+        got = at_once([peer.url + "/a.bin" for peer in cluster.peers])
+        return all(is_right(one, sha256(upstream.body)) for one in got)
+
+    eventually(are_all_right, "all to get all of it", deadline_seconds=90)
+    assert ask(cluster.peers[0].url, "/a.bin", fields=[("Range", "bytes=5-9")]).body == upstream.body[5:10]
