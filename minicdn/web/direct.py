@@ -56,7 +56,7 @@ class Direct:
             return is_taken
         line_end = data.find(VERSION, 4, TARGET_BYTES_MAX + len(VERSION) + 4)
         plain = self._express.plain(data[line_end + len(VERSION) :]) if line_end > 0 else None
-        if plain is None or not self._express.is_open() or (not is_loopback(connection.client) and self._node.limits.has_up):
+        if plain is None or not self._express.is_open() or (self._node.limits.has_up and not is_loopback(connection.client)):
             return False
         request = self._request(data[4:line_end], plain)
         if request is None:

@@ -9,7 +9,7 @@ A request that meets a connection which the other side had closed while it was i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ class LeanTransport(httpx.AsyncBaseTransport):
         status, fields, stream = await self.exchange(_site(request), _question(request), request.extensions["timeout"])
         return httpx.Response(status, headers=fields, stream=stream)
 
-    async def ask(
+    def ask(
         self,
         site: Site,
         method: str,
@@ -63,7 +63,7 @@ class LeanTransport(httpx.AsyncBaseTransport):
         content: AsyncIterable[bytes] | bytes | None,
         waits: dict[str, float],
         **named: Any,
-    ) -> Answered:
+    ) -> Awaitable[Answered]:
         """The same without httpx's types. named: as Question's fields."""
         if content is None and method in ENCLOSING:
             fields = [*fields, (b"Content-Length", b"0")]
@@ -71,7 +71,7 @@ class LeanTransport(httpx.AsyncBaseTransport):
             question = Question(method, head_bytes(method, target, fields, content or b""), **named)
         else:
             question = Question(method, head_bytes(method, target, fields), content, has(fields, b"transfer-encoding"), **named)
-        return await self.exchange(site, question, waits)
+        return self.exchange(site, question, waits)
 
     async def exchange(self, site: Site, question: Question, waits: dict[str, float]) -> Answered:
         """Status, fields, and what is still to be read and then closed. Raises httpx's errors."""
@@ -112,7 +112,10 @@ async def _send_and_wait(connection: ClientConnection, question: Question, waits
     connection.bound_unread(question.unread_bytes_max)
     if question.content is None:
         connection.begin(question.method, question.head, on_interim=question.on_interim)
-        await _wait_head(connection, waits["read"])
+        try:
+            await connection.wait_head(waits["read"])
+        except Silent as error:
+            raise httpx.ReadTimeout(str(error)) from None
         return None
     connection.begin(question.method, question.head, is_streaming=True, on_interim=question.on_interim)
     sending = asyncio.get_running_loop().create_task(_send_body(connection, question, waits["write"]))
@@ -125,13 +128,6 @@ async def _send_and_wait(connection: ClientConnection, question: Question, waits
         raise
     await _end(sending)
     return None
-
-
-async def _wait_head(connection: ClientConnection, seconds: float) -> None:
-    try:
-        await connection.wait_head(seconds)
-    except Silent as error:
-        raise httpx.ReadTimeout(str(error)) from None
 
 
 async def _wait_answer(connection: ClientConnection, sending: asyncio.Task[None], read_seconds: float) -> None:
