@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.scenes import SCENES
 from tests.kit.stage import Stage
 
-SHORT_SECONDS = {"disk-full": 0.7, "read-only": 0.7, "clock-back": 0.5, "peers-apart": 3.0, "slow-clients": 1.0}
+SHORT_SECONDS = {"disk-full": 2.0, "read-only": 0.7, "clock-back": 0.5, "peers-apart": 3.0, "slow-clients": 1.0}
 
 
 @pytest.mark.timeout(120)

@@ -8,7 +8,7 @@ from tests.kit.clients import CURL_PARTIAL_FILE, CurlDownload, Got
 from tests.kit.files import MIB
 
 SIZE = 48 * MIB
-RATE_BYTES = 2 * MIB
+RATE_BYTES = 10 * MIB
 """Of each connection to the upstream: a healthy download takes some seconds, so that there is a middle of it."""
 RATIO_MAX = 4.0
 KEPT = 'add_header Cache-Control "max-age=3600";'

@@ -43,15 +43,17 @@ def test_a_peer_that_is_full_of_clients_still_answers_peers(stage: Stage) -> Non
     cluster = stage.cluster(origin.url, peers=2, max_connections=PLACES)
     full, other = cluster.peers
     gate = origin.gate()
-    paths = [origin.on(f"/held-{number}", held(gate, whole(b"held"))) for number in range(PLACES)]
+    paths = [origin.on(f"/held-{number}", held(gate, whole(b"held"))) for number in range(PLACES + 5)]
     path = origin.on(cluster.key_owned_by(full), whole(b"owned by the full one", [("Cache-Control", "max-age=60")]))
-    with ThreadPoolExecutor(PLACES) as pool:
-        running = [pool.submit(ask, full.url, one) for one in paths]
+    with ThreadPoolExecutor(len(paths)) as pool:
+        running = [pool.submit(ask, full.url, one) for one in paths]  # some more: a connection of the other peer may have a place, too
         eventually(lambda: full.ask("/late").status == 503, "the peer to be full")
         assert other.ask(path).body == b"owned by the full one"
         assert [asked.fields["via"] for asked in origin.asked(path)] and other.stats()["peer_received_bytes"] > 0
         gate.open()
-        assert all(one.result().body == b"held" for one in running)
+        answers = [one.result() for one in running]
+        assert {answer.body for answer in answers if answer.status != 503} == {b"held"}
+        assert sum(answer.status == 200 for answer in answers) <= PLACES
 
 
 @pytest.mark.timeout(120)
