@@ -132,10 +132,11 @@ class ClientConnection(asyncio.Protocol):
 
     def narrow(self, bytes_max: int) -> int:
         """As bound_unread(), in the middle of a body. Returns how much may be under way already, which can't be taken back."""
-        sock = self._transport.get_extra_info("socket")
-        offered_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) if sock is not None else 0
+        sock, offered_bytes = self._transport.get_extra_info("socket"), 0
+        if sock is not None and self.is_open:
+            offered_bytes = max(sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), 0)
         self.bound_unread(bytes_max)
-        return max(offered_bytes, 0) + self._queued_bytes
+        return offered_bytes + self._queued_bytes
 
     async def write(self, data: bytes) -> None:
         """More of the request's body; waits while the other side is slow. Raises Lost."""

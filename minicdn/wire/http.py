@@ -97,7 +97,7 @@ class Exchange:
 
     def narrow(self, bytes_max: int) -> int:
         """Soon no more of it is wanted: from now on so little is let come. Returns how much may be under way already."""
-        narrow = getattr(self._response.stream, "narrow", None)
+        narrow = getattr(self._stream, "narrow", None)
         return narrow(bytes_max) if narrow is not None else 0
 
     def gather(self, batch_bytes: int) -> None:

@@ -611,6 +611,27 @@ def test_the_system_counts_what_is_gathered(run: Any) -> None:
     run(story())
 
 
+@pytest.mark.parametrize("is_over", [False, True])
+def test_who_wants_little_more_is_told_what_comes_all_the_same(run: Any, is_over: bool) -> None:
+    """Of what is left, when the server has gone already, there is what was read."""
+
+    async def talk(side: Side) -> None:
+        await side.head()
+        await side.say(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(BLOCK))
+        if not is_over:
+            await side.rest()
+
+    async def story() -> None:
+        async with staged(talk) as stage:
+            exchange = await stage.send()
+            await stage.server.wait_open(0 if is_over else 1)
+            await asyncio.sleep(0.05)
+            assert exchange.narrow(BLOCK // 8) >= BLOCK
+            await exchange.close()
+
+    run(story())
+
+
 # Uploads
 
 
