@@ -161,6 +161,9 @@ class Waiting:
     def _end_wait(self, future: asyncio.Future[Outcome]) -> None:
         if self.response_complete:
             return
+        if self._connection.transport.is_closing():  # which the connection hears of in a moment; nobody would go on with the request
+            self.disconnect()
+            return
         begun, outcome = self._begun, future.result()
         assert begun is not None
         limits, client = self._direct.node.limits, self._connection.client

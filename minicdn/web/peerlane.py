@@ -21,6 +21,8 @@ from minicdn.wire.fetch import FetchRequest
 
 RPC_LINE = b"POST /_rpc/get HTTP/1.1\r\n"
 HEADS_MAX = 4096
+HEAD_BYTES_MAX = 512
+"""Of a head that is remembered. A peer's has a host's name in it, and nothing else of any length."""
 _FIELDS = frozenset((b"host", b"content-type", b"content-length"))
 
 
@@ -69,6 +71,8 @@ class PeerLane:
 
     def _learn(self, head: bytes) -> int:
         """The length that a head of nothing but the usual says; −1 of any other. Those of one peer differ in the length alone."""
+        if len(head) > HEAD_BYTES_MAX:
+            return -1
         lines = [line.partition(b": ") for line in head[len(RPC_LINE) : -4].lower().split(b"\r\n")]
         said = {name: value for name, _, value in lines}
         length = said.get(b"content-length", b"")

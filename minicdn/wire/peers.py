@@ -176,7 +176,8 @@ def _split(url: str, exchange: Exchange, signed: Signed | None, whole: bytes) ->
 def _head_length(exchange: Exchange) -> int:
     """0: that is no peer's answer."""
     announced = first(exchange.fields, HEAD_LENGTH_FIELD) if exchange.status == 200 else None
-    length = int(announced) if announced is not None and announced.isdigit() else 0
+    is_number = announced is not None and announced.isdigit() and len(announced) <= len(str(HEAD_BYTES_MAX))
+    length = int(announced) if announced is not None and is_number else 0
     return length if length <= HEAD_BYTES_MAX else 0
 
 

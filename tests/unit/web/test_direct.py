@@ -116,6 +116,40 @@ def test_a_node_that_closes_says_so_in_the_answer(target: str) -> None:
     play(story)
 
 
+@pytest.mark.parametrize("target", ["/gone", "/plain"])
+def test_who_is_leaving_while_the_answer_comes_holds_no_place_in_its_fill(target: str) -> None:
+    """Its connection is closing and has not been told yet: nobody would go on with the request."""
+
+    async def story(side: Side, origin: Upstream) -> None:
+        begun = side.node.cache.begin(Request("GET", target.encode(), target), lambda status, fields: None)
+        assert begun is not None
+        begun.fill.outcome.add_done_callback(lambda _: wire.close())
+        wire = asked(side, target)
+        assert begun.fill.waiting_count == 1
+        let_go(origin)
+        await side.settle()
+        await asyncio.sleep(0)
+        assert begun.fill.waiting_count == 0 and not wire.octets
+        assert [line.status for line in side.lines] == [0]
+
+    play(story)
+
+
+def test_a_peers_head_is_short_and_its_length_a_number() -> None:
+    """Whoever can reach a node without a token can say anything to it."""
+
+    async def story(side: Side, origin: Upstream) -> None:
+        for host, length in (("a", "9" * 5000), ("a" * 60_000, "5")):
+            wire = side.connect()
+            lines = ("POST /_rpc/get HTTP/1.1", f"Host: {host}", "Content-Type: a", f"Content-Length: {length}", "", "hello")
+            wire.protocol.data_received("\r\n".join(lines).encode())  # type: ignore[attr-defined]
+            await side.settle()
+            assert wire.octets.startswith(b"HTTP/1.1 400 ")
+        assert not side.app.direct._peers._lengths
+
+    play(story)
+
+
 def test_with_a_token_no_peer_comes_this_way() -> None:
     async def story(side: Side, origin: Upstream) -> None:
         assert side.app.direct._peers is None
