@@ -66,8 +66,16 @@ class PlainProtocol(H11Protocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.conn = self._reading = _Reading(h11.SERVER, HEAD_BYTES_MAX)
-        self._content, self.app = self.app, self._answer
         self._head_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def app(self) -> Any:
+        """What uvicorn calls; who exchanges the application (server.py does, while it closes) exchanges what is behind it."""
+        return self._answer
+
+    @app.setter
+    def app(self, content: Any) -> None:
+        self._content = content
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)

@@ -73,3 +73,30 @@ def test_a_head_in_pieces_and_two_requests_at_once() -> None:
 def test_what_can_be_read_in_two_ways_is_not_read(octets: bytes, status: int) -> None:
     assert answered(octets).startswith(b"HTTP/1.1 %d " % status)
     assert answered(GOOD + octets).count(b"HTTP/1.1 %d " % status) == 1
+
+
+def test_an_application_that_is_exchanged_is_told_of_the_connection_as_well() -> None:
+    """A server that closes does so, with connections that are there."""
+    seen: list[Any] = []
+
+    async def other(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["minicdn.target"], scope["minicdn.connection"]))
+        await application(scope, receive, send)
+
+    async def run() -> None:
+        config = Config(application, log_config=None)
+        config.load()
+        loop, state = asyncio.get_running_loop(), ServerState()
+        server = await loop.create_server(lambda: PlainProtocol(config, state, {}), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for count in (0, 1):
+            writer.write(GOOD)
+            await reader.readuntil(b"ok")
+            assert len(seen) == count
+            for connection in state.connections:
+                connection.app = other  # type: ignore[union-attr]
+        assert seen[0][0] == b"/"
+        writer.close()
+        server.close()
+
+    asyncio.run(run())
