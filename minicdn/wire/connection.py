@@ -131,10 +131,13 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def narrow(self, bytes_max: int) -> int:
-        """As bound_unread(), in the middle of a body. Returns how much may be under way already, which can't be taken back."""
+        """As bound_unread(), in the middle of a body. Returns how much may be under way already, which can't be taken back. Nothing is
+        gathered any more: a block would not fit what the other side may still send, so that each waited for its time to be over."""
         sock, offered_bytes = self._transport.get_extra_info("socket"), 0
         if sock is not None and self.is_open:
             offered_bytes = max(sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), 0)
+        self._batch_bytes = 0
+        self._wake_at(1)
         self.bound_unread(bytes_max)
         return offered_bytes + self._queued_bytes
 

@@ -632,6 +632,39 @@ def test_who_wants_little_more_is_told_what_comes_all_the_same(run: Any, is_over
     run(story())
 
 
+def test_what_comes_when_little_is_wanted_is_not_gathered(run: Any) -> None:
+    """Each block of a narrowed answer waited a twentieth of a second for one that could not come: a megabyte took one."""
+    asked = asyncio.Event()
+
+    async def talk(side: Side) -> None:
+        await side.head()
+        await side.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (32 * BLOCK) + bytes(BLOCK))
+        for _ in range(20):
+            await asked.wait()
+            asked.clear()
+            await side.say(bytes(1000))
+        await side.rest()
+
+    async def story() -> None:
+        async with staged(talk) as stage:
+            exchange = await stage.send()
+            exchange.widen()
+            exchange.gather(BLOCK)
+            chunks = exchange.chunks()
+            got = 0
+            while got < BLOCK:
+                got += len(await anext(chunks))
+            exchange.narrow(BLOCK // 2)
+            began_at = asyncio.get_running_loop().time()
+            for _ in range(20):
+                asked.set()
+                assert len(await anext(chunks)) == 1000
+            assert asyncio.get_running_loop().time() - began_at < 0.8
+            await exchange.close()
+
+    run(story())
+
+
 # Uploads
 
 
