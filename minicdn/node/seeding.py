@@ -30,6 +30,8 @@ LOADS_MAX = 2
 NOT_NOW = (408, 425, 429)
 """Refusals that say nothing of the file (RFC 9110, 8470, 6585), as those of 500 and more."""
 SEEDS_MAX = 1024
+SEED_BYTES = 16 * 1024
+"""Reckoned for each, beside the fields that it keeps: a peer may send long ones, and then fewer files are remembered."""
 LOOK_SECONDS = 0.1
 VIA = frozenset((b"via",))
 
@@ -222,18 +224,22 @@ class Seed:
             self.arriving -= arriving
 
 
+def _cost(seed: Seed) -> int:
+    return SEED_BYTES + sum(len(name) + len(value) for name, value in seed.request.fields)
+
+
 def _tell(future: asyncio.Future[Entry], error: MinicdnError) -> None:
     if not future.done():
         future.set_exception(error)
 
 
 class Seeding:
-    """All files that this node serves pieces of: the SEEDS_MAX used last."""
+    """All files that this node serves pieces of: the SEEDS_MAX used last, or fewer."""
 
     def __init__(self, load: Load, find: Find) -> None:
         self._load = load
         self._find = find
-        self._seeds: LRUCache[FileId, Seed] = LRUCache(SEEDS_MAX)
+        self._seeds: LRUCache[FileId, Seed] = LRUCache(SEEDS_MAX * SEED_BYTES, _cost)
 
     def seed(self, file: FileId, request: Request, pieces: Pieces) -> Seed:
         """The one of this file; made where there is none."""

@@ -12,7 +12,7 @@ from minicdn.core.message import Request
 from minicdn.core.pieces import Pieces
 from minicdn.errors import UpstreamError
 from minicdn.node.doubts import FAILURES_MAX, Doubts
-from minicdn.node.seeding import LOADS_MAX, FileId, Seed
+from minicdn.node.seeding import LOADS_MAX, SEED_BYTES, SEEDS_MAX, FileId, Seed, Seeding
 
 LENGTH = 4 << 20
 FILE, REQUEST = FileId("/a", b'"one"', LENGTH), Request("GET", b"/a", "/a", ())
@@ -113,3 +113,17 @@ def test_one_voice_is_heard_often_and_three_once() -> None:
     assert [doubts.upstream_failed(0, url) for url in ("a", "b", None)] == [False, False, True]
     assert [doubts.upstream_failed(1, "a") for _ in range(FAILURES_MAX)] == [False] * (FAILURES_MAX - 1) + [True]
     assert [doubts.is_changed(url) for url in ("a", "a", "b")] == [False, False, True]
+
+
+@pytest.mark.parametrize("field_bytes", [10, 200_000])
+def test_what_peers_send_beside_their_questions_is_remembered_within_bounds(field_bytes: int) -> None:
+    """Files that nobody has, asked for with the longest heads that are read."""
+    seeding = Seeding(Loads(), lambda key: [])
+    seeds = []
+    for number in range(SEEDS_MAX + 10):
+        request = Request("GET", b"/a", "/a", [(b"cookie", b"x" * field_bytes)])
+        seeds.append(seeding.seed(FileId("/a", b'"%d"' % number, LENGTH), request, Pieces.of(LENGTH)))
+    kept = list(seeding._seeds.values())
+    kept_bytes = sum(len(value) for seed in kept for _, value in seed.request.fields)
+    assert kept_bytes <= SEEDS_MAX * SEED_BYTES
+    assert kept == seeds[-len(kept) :] and len(kept) > (SEEDS_MAX * 9 // 10 if field_bytes == 10 else 50)
