@@ -77,6 +77,11 @@ class LogLine(NamedTuple):
         return text.encode("utf-8", "backslashreplace")
 
 
+def address_text(host: str, port: int) -> str:
+    """A line's remote_addr: an IPv6 address stands in brackets."""
+    return f"{host}:{port}" if ":" not in host else f"[{host}]:{port}"
+
+
 def dropped_json(count: int, peer_url: str, timestamp: int) -> dict[str, Any]:
     """What stands in the place of `count` lost lines."""
     return {"data": {"action": "DROPPED", "count": count}, "peer": peer_url, "timestamp": timestamp}

@@ -11,7 +11,7 @@ from typing import Any
 
 from minicdn.core.cachestatus import add_cache_status, cache_status
 from minicdn.core.headers import end_to_end, first, has
-from minicdn.core.logline import LogLine, parse_header_data
+from minicdn.core.logline import LogLine, address_text, parse_header_data
 from minicdn.core.message import Fields, Request
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.via import add_via, has_passed
@@ -350,7 +350,7 @@ class Response:
         node.on_log(
             LogLine(
                 key=self.request.key if self.request is not None else target_of(self.scope).decode("latin-1"),
-                remote_addr=f"{client[0]}:{client[1]}" if ":" not in client[0] else f"[{client[0]}]:{client[1]}",
+                remote_addr=address_text(*client),
                 user_agent=(first(fields, b"user-agent") or b"").decode("utf-8", "replace"),
                 success=self._is_complete and self._status < 400,
                 header_data=parse_header_data(first(fields, b"x-minicdn-data"), first(fields, b"x-minicdn-type")),

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from minicdn.core.headers import end_to_end
-from minicdn.core.logline import LogLine
+from minicdn.core.logline import LogLine, address_text
 from minicdn.core.message import Fields, Request
 from minicdn.core.target import parse_target
 from minicdn.core.via import add_via
@@ -208,7 +208,7 @@ class Waiting:
         if node.on_log is None:
             return
         host, port = self._connection.client or ("", 0)
-        remote = f"{host}:{port}" if ":" not in host else f"[{host}]:{port}"
+        remote = address_text(host, port)
         seconds, now = node.clock.monotonic() - self._begun_at, int(node.clock.wall())
         is_sent = 0 < status < 400
         node.on_log(

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minicdn.core.freshness import current_age, is_fresh
-from minicdn.core.logline import LogLine
+from minicdn.core.logline import LogLine, address_text
 from minicdn.core.message import Request
 from minicdn.core.target import parse_target
 from minicdn.node.delivery import Delivery, deliver
@@ -251,7 +251,7 @@ class Express:
         values["bytes_memory"] += length
         if node.on_log is not None:
             host, port = client or ("", 0)
-            remote = f"{host}:{port}" if ":" not in host else f"[{host}]:{port}"
+            remote = address_text(host, port)
             node.on_log(
                 LogLine(target.decode("ascii"), remote, user_agent, True, None, method, said.status, length, "memory", 0.0, int(now))
             )

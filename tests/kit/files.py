@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,3 +56,16 @@ def folder_bytes(folder: Path) -> int:
         if path.is_file():
             total += getattr(status, "st_blocks", 0) * 512 or status.st_size
     return total
+
+
+def open_files(folder: Path) -> list[str]:
+    """The folder and files below it that this process has open, deleted ones included (Linux)."""
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue
+        if target == str(folder) or target.startswith(f"{folder}/"):
+            found.append(target)
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from minicdn.store.shelf import Shelf
 from minicdn.testing.nodes import SimNode
 from minicdn.testing.world import World
+from tests.kit.files import open_files
 from tests.simulation.watching import bytes_below, over_budget
 
 
@@ -99,20 +99,7 @@ def left_behind(node: SimNode, world: World) -> list[str]:
         found.append(f"still there at {node.name}: {[_name(task) for task in node.process.tasks]}")
     if world.network.connections_of(node.process):
         found.append(f"connected: {node.name}")
-    held = open_files(str(node.settings.cache_dir))
+    held = open_files(Path(node.settings.cache_dir))
     if held:
         found.append(f"open at {node.name}: {held}")
-    return found
-
-
-def open_files(folder: str) -> list[str]:
-    """What this process holds open below a folder."""
-    found = []
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{fd}")
-        except OSError:
-            continue
-        if target.startswith(folder):
-            found.append(target)
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from minicdn.core.message import Head
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
+from tests.kit import files
 
 KIB, MIB = 1024, 1024 * 1024
 HANG_SECONDS = 30.0
@@ -118,16 +118,8 @@ async def recorded(shelf: Shelf) -> None:
 
 
 def open_files(folder: Path) -> list[str]:
-    """Files below the folder that this process has open, deleted ones included (Linux)."""
-    found = []
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{fd}")
-        except OSError:
-            continue
-        if target.startswith(f"{folder}/") and not target.endswith("/lock"):
-            found.append(target)
-    return found
+    """As the kit has it, without the lock."""
+    return [path for path in files.open_files(folder) if not path.endswith("/lock")]
 
 
 def files_in(folder: Path, suffix: str = "") -> list[Path]:
