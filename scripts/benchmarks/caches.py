@@ -98,11 +98,16 @@ def start_varnish(crew: Crew, folder: Path, origin_port: int) -> Cache:
 
 def start_squid(crew: Crew, folder: Path, origin_port: int) -> Cache:
     (port,) = free_ports(1)
-    config = folder / "squid.conf"
+    own = folder / "squid"
+    own.mkdir()
+    if os.geteuid() == 0:  # Squid leaves root for a user of its own, who is to reach its files all the same
+        folder.chmod(0o711)
+        own.chmod(0o777)
+    config = own / "squid.conf"
     config.write_text(
         f"http_port {HOST}:{port} accel defaultsite=origin\ncache_peer {HOST} parent {origin_port} 0 no-query originserver\n"
-        f"http_access allow all\ncache_mem 1 GB\nmaximum_object_size_in_memory 8 MB\npid_filename {folder}/squid.pid\n"
-        f"access_log stdio:{folder}/squid.log\ncache_log {folder}/squid.cache\ncoredump_dir {folder}\nshutdown_lifetime 1 seconds\n"
+        f"http_access allow all\ncache_mem 1 GB\nmaximum_object_size_in_memory 8 MB\npid_filename {own}/pid\n"
+        f"access_log stdio:{own}/log\ncache_log {own}/cache\ncoredump_dir {own}\nshutdown_lifetime 1 seconds\n"
     )
     server = crew.start("squid", [found_program("squid"), "-N", "-f", str(config)])
     wait_ready(port, server)

@@ -12,6 +12,7 @@ from tests.cluster.swarming import KEPT, RATE_BYTES, RATIO_MAX, SIZE, at_once, i
 from tests.kit.clients import Got, need
 from tests.kit.files import big_file
 from tests.kit.stage import Stage
+from tests.kit.waiting import eventually
 
 QUESTIONS_MAX = 4000
 """For the 192 pieces of a file at two peers; who asks without a pause asks this often in a few seconds."""
@@ -45,6 +46,10 @@ class Evil:
         """At both real peers at once; with the seconds until both are done."""
         began = time.monotonic()
         return at_once([peer.url + path for peer in self.real]), time.monotonic() - began
+
+    def wait_quiet(self) -> None:
+        """Until no fill is left that a wrong half of a piece came into before: its next readers would be cut off, too."""
+        eventually(lambda: all(peer.stats()["fills_count"] == 0 for peer in self.real), "the real peers to have no fill under way")
 
     def questions_count(self) -> int:
         return sum(peer.stats()["peer_requests_count"] for peer in self.real)
@@ -96,5 +101,6 @@ def test_wrong_bytes_of_an_owner_are_right_ones_or_a_cut(evil: Evil, way: str) -
     got, seconds = evil.download(path)
     assert all(is_right(one, digest) or is_cut(one) for one in got), got
     evil.be("")
+    evil.wait_quiet()
     got, _ = evil.download(path)
     assert all(is_right(one, digest) for one in got), got
