@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minicdn.core import crowd
+from minicdn.core.flights import Errand
 from minicdn.core.picker import Picker
 from minicdn.core.pieces import Dealer, Pieces
 from minicdn.core.sources import Source
@@ -32,13 +33,16 @@ class InOrderPicker(Picker):
             self._streamed_count = index + 1
         return losers
 
-    def _stolen(self, source: Source, mask: int) -> int:
+    def _steal(self, source: Source, now: float) -> Errand | None:
         """Of the streamer's pieces the first from this node's own place on; of others' the first."""
-        first = super()._stolen(source, mask)
-        if source.url != self._hint:
-            return first
+        errand = super()._steal(source, now)
+        if errand is None or source.url != self._hint:
+            return errand
+        mask = source.have_mask & self._wants.mask & self._window.mask & ~self._owners_only_mask
+        [first] = errand.indices
         start = first + (mask.bit_length() - first) * self._place // max(len(self._dealers), 1)
-        return super()._stolen(source, mask >> start << start)
+        mask = mask >> start << start
+        return Errand(source.url, ((mask & -mask).bit_length() - 1,), False)
 
 
 def picker_for(

@@ -268,14 +268,11 @@ class Picker:
         return None
 
     def _steal(self, source: Source, now: float) -> Errand | None:
-        """A piece of others that it holds."""
+        """A piece of others that it holds, the first one in the file."""
         if not source.may_hold_for_us(now):
             return None
         mask = source.have_mask & self._wants.mask & self._window.mask & ~self._owners_only_mask
-        return Errand(source.url, (self._stolen(source, mask),), False) if mask else None
-
-    def _stolen(self, source: Source, mask: int) -> int:
-        return (mask & -mask).bit_length() - 1
+        return Errand(source.url, ((mask & -mask).bit_length() - 1,), False) if mask else None
 
     def _look_again(self) -> None:
         for _ in range(min(LOOKS_MAX, len(self._idle))):
