@@ -22,7 +22,7 @@ from minicdn.core.freshness import Policy, fits, freshen
 from minicdn.core.purging import Purge
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
-from minicdn.node.fill import Fill, Outcome
+from minicdn.node.fill import Fill, FlightKey, Outcome
 from minicdn.node.reading import BLOCK_BYTES, STREAMED_BLOCK_BYTES, close, skip, take_whole
 from minicdn.node.receiving import Receiving, is_about_another, publish
 from minicdn.node.suppliers import UNREAD_BYTES_MAX, Kind, Part, Supply, is_early_news
@@ -46,7 +46,7 @@ class Dock:
         self._counters = counters
         self._policy = policy
         self._receiving = Receiving(shelf, clock, policy)
-        self._flights: dict[object, Fill] = {}
+        self._flights: dict[FlightKey, Fill] = {}
         self._fills: set[Fill] = set()
         self._filling: dict[Body, list[Fill]] = {}
         self._echoes = Echoes(clock.monotonic)
@@ -58,16 +58,16 @@ class Dock:
     def fills_count(self) -> int:
         return len(self._fills)
 
-    def find(self, flight: object) -> Fill | None:
-        """The fill under way of this (key, variant), until its head is there."""
-        return self._flights.get(flight)
+    def find(self, flight: FlightKey) -> Fill | None:
+        """The fill under way of this (key, variant) and part, or of the whole, until its head is there."""
+        return self._flights.get(flight) or self._flights.get((*flight[:-1], None))
 
     def fill_of(self, body: Body) -> Fill | None:
         """A fill that is writing into the body now."""
         fills = self._filling.get(body)
         return fills[0] if fills else None
 
-    def start(self, fill: Fill, flight: object | None = None) -> Fill:
+    def start(self, fill: Fill, flight: FlightKey | None = None) -> Fill:
         """flight: what others may join it by; None: nobody may."""
         fill.told = Told(self._echoes.audible())
         self._fills.add(fill)
