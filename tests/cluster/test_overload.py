@@ -19,11 +19,12 @@ from tests.kit.waiting import eventually
 PLACES = 20
 
 
-def test_beyond_max_connections_new_work_is_refused_and_what_runs_is_finished(stage: Stage) -> None:
+@pytest.mark.parametrize("module", ["minicdn", "tests.kit.pure"])
+def test_beyond_max_connections_new_work_is_refused_and_what_runs_is_finished(stage: Stage, module: str) -> None:
     origin, body = stage.origin(), bytes_of("wanted", 20_000)
     gate = origin.gate()
     paths = [origin.on(f"/held-{number}", held(gate, whole(body))) for number in range(PLACES)]
-    manager = stage.manager(origin.url, max_connections=PLACES)
+    manager = stage.manager(origin.url, max_connections=PLACES, module=module)
     with ThreadPoolExecutor(PLACES) as pool:
         running = [pool.submit(ask, manager.url, path) for path in paths]
         for path in paths:
