@@ -80,6 +80,29 @@ def test_no_descriptors_left(stage: Stage) -> None:
     assert "Traceback" not in manager.output
 
 
+def test_an_owner_that_can_open_no_connection_costs_the_others_nothing(stage: Stage) -> None:
+    origin = stage.origin()
+    cluster = stage.cluster(origin.url, peers=2)
+    poor, other = cluster.peers
+    gate = origin.gate()
+    paths = (cluster.key_owned_by(poor, name + "-{}.bin") for name in ("/warm", "/busy", "/cold"))
+    kept = [("Cache-Control", "max-age=60")]
+    assert other.ask(origin.on(next(paths), whole(b"warm", kept))).status == 200
+    busy = origin.on(next(paths), held(gate, whole(b"held", kept)))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(poor.ask, busy)
+        origin.wait_asked(busy)
+        before = resource.prlimit(poor.pid, resource.RLIMIT_NOFILE, (len(list(_descriptors(poor.pid))), 20_000))
+        path = origin.on(next(paths), whole(b"cold", kept))
+        answer = other.ask(path)
+        assert (answer.status, answer.body) == (200, b"cold")
+        assert len(origin.asked(path)) == 1
+        resource.prlimit(poor.pid, resource.RLIMIT_NOFILE, before)
+        gate.open()
+        assert waiting.result().body == b"held"
+    assert poor.ask(path).body == b"cold"
+
+
 def _descriptors(pid: int) -> list[str]:
     return os.listdir(f"/proc/{pid}/fd")
 

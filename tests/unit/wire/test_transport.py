@@ -18,7 +18,7 @@ import pytest
 
 from minicdn.wire import http
 from minicdn.wire.connection import READ_AHEAD_BYTES
-from minicdn.wire.http import Broken, Exchange, ExchangeError, HttpDoor, NotConnected, TimedOut, Unreachable, parse_base
+from minicdn.wire.http import Broken, Exchange, ExchangeError, HttpDoor, NoneFree, NotConnected, TimedOut, Unreachable, parse_base
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -268,7 +268,7 @@ def test_what_needs_a_connection_waits_for_one_and_not_for_ever(run: Any) -> Non
     async def story() -> None:
         async with staged(always, connections_max=1, read_seconds=0.2) as stage:
             held = await stage.send()
-            with pytest.raises(TimedOut, match="no connection became free"):
+            with pytest.raises(NoneFree, match="no connection left"):
                 await stage.get()
             waiting = asyncio.ensure_future(stage.get())
             await asyncio.sleep(0)
