@@ -104,11 +104,12 @@ class Exchange:
         narrow = getattr(self._stream, "narrow", None)
         return narrow(bytes_max) if narrow is not None else 0
 
-    def gather(self, batch_bytes: int) -> None:
-        """The rest of the body in blocks of about so many bytes; a twentieth of a second is waited for them at most."""
+    def gather(self, batch_bytes: int, *, is_sure: bool = True) -> None:
+        """The rest of the body in blocks of about so many bytes; a twentieth of a second is waited for them at most. is_sure: it comes
+        quickly; if not, in blocks of what comes in a moment."""
         gather = getattr(self._stream, "gather", None)
         if gather is not None:
-            gather(batch_bytes)
+            gather(batch_bytes, is_sure=is_sure)
 
     async def read(self, bytes_max: int) -> bytes:
         """The whole body, where it is known to be short. Raises Broken past `bytes_max`."""

@@ -60,9 +60,9 @@ class PeerAnswer:
         except ExchangeError as error:
             raise PeerError(f"the peer broke off: {error}") from error
 
-    def gather(self, batch_bytes: int) -> None:
+    def gather(self, batch_bytes: int, *, is_sure: bool) -> None:
         """The rest in blocks of about so many bytes."""
-        self._exchange.gather(batch_bytes)
+        self._exchange.gather(batch_bytes, is_sure=is_sure)
 
     async def close(self) -> None:
         await self._chunks.aclose()  # type: ignore[attr-defined]

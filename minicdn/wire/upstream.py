@@ -52,9 +52,9 @@ class UpstreamAnswer:
         """Soon no more of it is wanted. Returns how much comes all the same."""
         return self.exchange.narrow(bytes_max)
 
-    def gather(self, batch_bytes: int) -> None:
-        """It is wanted for others, in blocks."""
-        self.exchange.gather(batch_bytes)
+    def gather(self, batch_bytes: int, *, is_sure: bool) -> None:
+        """It may come in blocks."""
+        self.exchange.gather(batch_bytes, is_sure=is_sure)
 
     async def close(self) -> None:
         await self.exchange.close()
