@@ -94,14 +94,15 @@ class LogFile:
             self._followers.discard(follower)
 
     def _put(self, item: Item) -> None:
-        if len(self._queue) == self._queue.maxlen:
+        queue = self._queue
+        if len(queue) == queue.maxlen:
             # The oldest goes. Where that is a word of lost lines itself, as many are lost without a word.
             try:
-                line, count, _ = self._queue[0]
+                line, count, _ = queue[0]
             except IndexError:  # the thread has just taken them all
                 line, count = None, 0
             self._overflow_count += 1 if line is not None else count
-        self._queue.append(item)
+        queue.append(item)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -143,7 +144,9 @@ class LogFile:
             self._closing.wait(GATHER_SECONDS)
             if not self._closing.is_set():
                 self._wake.clear()
-            while self._queue:
+            while len(self._queue) >= BATCH_MAX:
+                self._write(self._take())
+            if self._queue:  # what comes meanwhile waits its turn: by ones and twos it costs more than the requests it tells of
                 self._write(self._take())
         with self._lock:
             self._sink.close()

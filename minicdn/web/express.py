@@ -47,6 +47,7 @@ OTHERS_MAX = 16
 """Answers to HEAD, If-None-Match and Range beside the whole one."""
 _METHODS = {b"GET /": (4, "GET"), b"HEAD ": (5, "HEAD")}
 _NO_METHOD = (0, "")
+_NOBODY = ("", 0)
 _HOST_ONLY = ((b"host", b"minicdn"),)
 
 
@@ -75,8 +76,7 @@ class _Said:
             transport.write(self.first)
             return
         if fd < 0 or not self._has_pages() or transport.get_write_buffer_size():
-            transport.write(self.first)
-            transport.write(body)
+            transport.writelines((self.first, body))
             return
         sent_bytes = send_pages(transport, fd, self.first, self.pages.fd, 0, self.length)  # type: ignore[union-attr]
         if sent_bytes < self.length:
@@ -177,7 +177,7 @@ class Express:
         said.send(transport, fd)
         if is_up:
             limits.note_up(said.length)
-        self._note(target, method, said, client, plain.user_agent, now)  # type: ignore[union-attr]
+        self._note(lane.entry.key, method, said, client, plain.user_agent, now)  # type: ignore[union-attr]
         return True
 
     def _build(self, target: bytes, now: float) -> _Lane | None:
@@ -243,18 +243,16 @@ class Express:
         found = self._blocks[block] = parse_plain(block)
         return found
 
-    def _note(self, target: bytes, method: str, said: _Said, client: tuple[str, int] | None, user_agent: str, now: float) -> None:
+    def _note(self, key: str, method: str, said: _Said, client: tuple[str, int] | None, user_agent: str, now: float) -> None:
         node, length = self._node, said.length
         values = node.counters.values
         values["requests_count"] += 1
         values["hits_count"] += 1
         values["bytes_memory"] += length
         if node.on_log is not None:
-            host, port = client or ("", 0)
-            remote = address_text(host, port)
-            node.on_log(
-                LogLine(target.decode("ascii"), remote, user_agent, True, None, method, said.status, length, "memory", 0.0, int(now))
-            )
+            remote = address_text(*(client or _NOBODY))
+            line = (key, remote, user_agent, True, None, method, said.status, length, "memory", 0.0, int(now))
+            node.on_log(LogLine._make(line))
 
 
 def _content(delivery: Delivery, whole: bytes) -> Any:

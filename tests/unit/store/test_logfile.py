@@ -76,6 +76,29 @@ def test_a_queue_that_is_full_loses_the_oldest_and_the_log_says_how_many(tmp_pat
     assert rows[1]["peer"] == "http://manager:11000"
 
 
+def test_what_comes_while_lines_are_written_waits_to_be_many(tmp_path: Path) -> None:
+    """A thread that took each line as it came would take the interpreter's lock as often as requests come."""
+    log, sizes = Log(tmp_path), []
+    write = log.file._write
+
+    def write_and_put(lines: list[bytes]) -> None:
+        write(lines)
+        sizes.append(len(lines))
+        if len(sizes) < 3:
+            log.file.put(line(len(sizes)), PEER)  # as a request does while this one waits for the disk
+            log.file.put(line(len(sizes) + 10), PEER)
+            assert len(log.file._queue) == 2
+
+    waits, wait = [], log.file._closing.wait
+    log.file._write = write_and_put  # type: ignore[method-assign]
+    log.file._closing.wait = lambda seconds=None: waits.append(len(sizes)) or wait(seconds)  # type: ignore[method-assign, assignment]
+    log.file.put(line(0), PEER)
+    wait_until(lambda: len(sizes) == 3)
+    assert what(log.written()) == ["/0", "/1", "/11", "/2", "/12"]
+    assert sizes == [1, 2, 2]
+    assert {0, 1, 2} <= set(waits)  # before each of them
+
+
 def wait_until(is_so) -> None:
     pause = threading.Event()
     for _ in range(2000):

@@ -80,7 +80,7 @@ def test_a_part_of_the_pages(make_loop: Callable[[], asyncio.AbstractEventLoop])
 
 def test_pages_are_made_for_what_is_sent_again_and_let_go_of() -> None:
     class Transport:
-        def write(self, data: object) -> None: ...
+        def writelines(self, data: object) -> None: ...
 
         def get_write_buffer_size(self) -> int:
             return 1
