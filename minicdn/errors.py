@@ -38,7 +38,8 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class NotReady(UpstreamError):
-    """This node does not know its upstream yet: 503. Another node that asked it asks the next one."""
+    """This node can't ask the upstream now: it does not know it yet, or has no connection left: 503. Another node that asked it asks the
+    next one."""
 
 
 class PeerError(MinicdnError):

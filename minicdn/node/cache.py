@@ -24,7 +24,7 @@ from minicdn.errors import ClientError
 from minicdn.node.askers import Askers, AskLease, taking_wholes
 from minicdn.node.circuits import Circuits
 from minicdn.node.clock import Clock
-from minicdn.node.fill import Fill, Outcome, again, may_join, wait_outcomes
+from minicdn.node.fill import Fill, FlightKey, Outcome, again, may_join, wait_outcomes
 from minicdn.node.fills import Dock
 from minicdn.node.found import Begun, Found
 from minicdn.node.purger import Purger
@@ -360,7 +360,7 @@ class Cache:
         self,
         request: Request,
         held: Entry | None,
-        flight: object | None,
+        flight: FlightKey | None,
         *,
         is_forwarded: bool,
         is_wanted: bool = False,
@@ -389,8 +389,8 @@ class Cache:
         """What who asked lacks of a body that can't be kept here after all: to be passed on."""
         return self._start(request, None, None, is_forwarded=is_forwarded, part=part, may_keep=False)
 
-    def _flight(self, request: Request, *, is_forwarded: bool, part: Part | None = None) -> object | None:
-        """By what others join: the key, and the request's values of the fields that this key is known to vary by. A forwarded request
+    def _flight(self, request: Request, *, is_forwarded: bool, part: Part | None = None) -> FlightKey | None:
+        """By what others join: the key, part, and the request's values of the fields that this key is known to vary by. A forwarded request
         has a flight of its own kind: it must not wait for a fill that may itself wait for the forwarder."""
         if request.key in self._passing or asks_in_private(request):
             return None

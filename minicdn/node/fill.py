@@ -25,6 +25,9 @@ LITTLE_LEFT_BYTES = 8 * 1024 * 1024
 Ask = Callable[[Request, Entry | None, Part | None, bool], Coroutine[Any, Any, Supply]]
 """A supplier, bound to whom it asks. The flag: a deal will do for an answer."""
 
+FlightKey = tuple[str, str, object, bool, bytes | None]
+"""By what a fill is joined: method, key, variant, whether owners are asked, and the Range of a part."""
+
 
 @dataclass(slots=True)
 class Outcome:

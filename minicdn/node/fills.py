@@ -22,19 +22,16 @@ from minicdn.core.freshness import Policy, fits, freshen
 from minicdn.core.purging import Purge
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
-from minicdn.node.fill import Fill, Outcome
-from minicdn.node.reading import BLOCK_BYTES, STREAMED_BLOCK_BYTES, close, skip, take_whole
+from minicdn.node.fill import Fill, FlightKey, Outcome
+from minicdn.node.reading import WIDE_BYTES, close, let_come, skip, take_whole
 from minicdn.node.receiving import Receiving, is_about_another, publish
-from minicdn.node.suppliers import UNREAD_BYTES_MAX, Kind, Part, Supply, is_early_news
+from minicdn.node.suppliers import Kind, Part, Supply, is_early_news
 from minicdn.node.swarms import Swarms
 from minicdn.node.told import Echoes, Told
 from minicdn.node.wanted import range_value
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
-
-WIDE_PIECE_BYTES = 1024 * 1024
-"""A first piece above it comes as fast as it can: what is lost of so large an answer hardly counts."""
 
 
 class Dock:
@@ -46,7 +43,7 @@ class Dock:
         self._counters = counters
         self._policy = policy
         self._receiving = Receiving(shelf, clock, policy)
-        self._flights: dict[object, Fill] = {}
+        self._flights: dict[FlightKey, Fill] = {}
         self._fills: set[Fill] = set()
         self._filling: dict[Body, list[Fill]] = {}
         self._echoes = Echoes(clock.monotonic)
@@ -58,16 +55,16 @@ class Dock:
     def fills_count(self) -> int:
         return len(self._fills)
 
-    def find(self, flight: object) -> Fill | None:
-        """The fill under way of this (key, variant), until its head is there."""
-        return self._flights.get(flight)
+    def find(self, flight: FlightKey) -> Fill | None:
+        """The fill under way of this (key, variant) and part, or of the whole, until its head is there."""
+        return self._flights.get(flight) or self._flights.get((*flight[:-1], None))
 
     def fill_of(self, body: Body) -> Fill | None:
         """A fill that is writing into the body now."""
         fills = self._filling.get(body)
         return fills[0] if fills else None
 
-    def start(self, fill: Fill, flight: object | None = None) -> Fill:
+    def start(self, fill: Fill, flight: FlightKey | None = None) -> Fill:
         """flight: what others may join it by; None: nobody may."""
         fill.told = Told(self._echoes.audible())
         self._fills.add(fill)
@@ -265,9 +262,8 @@ class Dock:
         assert fill.entry is not None and self.swarms is not None
         body, (position, end) = fill.entry.body, fill.span
         stop = end
-        if end - position > WIDE_PIECE_BYTES:
-            supply.widen()
-            supply.gather(STREAMED_BLOCK_BYTES)
+        if end - position > WIDE_BYTES:
+            let_come(supply, end - position)
         try:  # what is left unread of the answer is lost as far as it is under way: less than asking again would cost
             async for chunk in supply.chunks:
                 await self._write(fill, body, position, chunk[: stop - position])
@@ -289,10 +285,7 @@ class Dock:
         """All bytes into the body, from as many suppliers as it takes. Returns the last one, for closing."""
         position = supply.offset
         end = supply.end if supply.end is not None else supply.length
-        if end is None or end - position > UNREAD_BYTES_MAX:
-            supply.widen()
-        if fill.span is not None or (supply.source == "peer" and end is not None and end - position > WIDE_PIECE_BYTES):
-            supply.gather(BLOCK_BYTES)
+        let_come(supply, None if end is None else end - position, is_piece=fill.span is not None and fill.is_wanted)
         shift = position if fill.span is None else 0  # a part that is passed on alone is a body of its own
         verifier = Verifier(supply.head.fields if supply.end is None and fill.request.method == "GET" else ())
         # An owner that passes on a 206 counts from the part's first byte, and nobody else would know where that is.

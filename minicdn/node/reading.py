@@ -6,9 +6,14 @@ from collections.abc import AsyncIterator, Callable
 
 from minicdn.core.digests import Verifier
 from minicdn.errors import UpstreamError
-from minicdn.node.suppliers import Supply
+from minicdn.node.suppliers import UNREAD_BYTES_MAX, Supply
 from minicdn.store.body import Body
 from minicdn.store.reader import Reader
+
+PIECE_BLOCK_BYTES, BLOCK_BYTES = 64 * 1024, 256 * 1024
+"""In which pieces come that others wait for, each at a share of the upstream's rate; and at most, what has all of that."""
+WIDE_BYTES = 1024 * 1024
+"""Above it an answer comes as fast as it can: what is lost, if it is left unread, hardly counts."""
 
 
 def take_whole(supply: Supply, body: Body, *, is_get: bool) -> bool:
@@ -27,8 +32,15 @@ def take_whole(supply: Supply, body: Body, *, is_get: bool) -> bool:
         raise UpstreamError("the body does not fit its digest")
     return True
 
-BLOCK_BYTES, STREAMED_BLOCK_BYTES = 64 * 1024, 256 * 1024
-"""In which pieces come that others wait for, each at a share of the upstream's rate; and a stream, which has all of that."""
+
+def let_come(supply: Supply, left_bytes: int | None, *, is_piece: bool = False) -> None:
+    """All that is left is wanted, as fast as it comes, and in blocks where it is much. is_piece: for a swarm."""
+    if left_bytes is None or left_bytes > UNREAD_BYTES_MAX:
+        supply.widen()
+    if is_piece:
+        supply.gather(PIECE_BLOCK_BYTES, is_sure=True)
+    elif left_bytes is None or left_bytes > WIDE_BYTES:
+        supply.gather(BLOCK_BYTES, is_sure=False)
 
 
 async def skip(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]:

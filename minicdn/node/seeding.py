@@ -21,7 +21,7 @@ from minicdn.core.message import Request
 from minicdn.core.pieces import Pieces
 from minicdn.core.tracker import Tracker
 from minicdn.errors import BrokenBody, MinicdnError, UpstreamError
-from minicdn.node.fill import Fill
+from minicdn.node.fill import Fill, again
 from minicdn.node.suppliers import Part
 from minicdn.node.wanted import range_value
 from minicdn.store.entry import Entry
@@ -127,7 +127,7 @@ class Seed:
         except (Changed, NoRoom) as error:
             raise type(error)(str(error)) from None
         except UpstreamError as error:
-            raise UpstreamError(str(error), timed_out=error.timed_out) from None
+            raise again(error) from None
 
     async def load_whole(self, index: int, hint: str | None = None) -> Entry:
         """Returns when all of the piece is there. Raises as load(), or BrokenBody."""

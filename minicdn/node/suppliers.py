@@ -70,8 +70,8 @@ class Supply:
     """All of the body is wanted; up to then little of it is let come."""
     narrow: Callable[[int], int] = lambda bytes_max: 0
     """Soon no more is wanted. Returns how much is under way all the same."""
-    gather: Callable[[int], None] = lambda batch_bytes: None
-    """The bytes may come in blocks of so many."""
+    gather: Callable[..., None] = lambda batch_bytes, is_sure: None
+    """The bytes may come in blocks of so many; is_sure=False: or of what comes in a moment, where that is less."""
     take_whole: Callable[[], bytes | None] = lambda: None
     """All of `chunks`, where they came with the head and need not wait for a cap; then nothing is left of them."""
     deal: Deal | None = None

@@ -8,7 +8,6 @@ lane, no files from the kernel's pages; the answers are the same.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Any
 
@@ -16,7 +15,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from minicdn.core.headers import has
-from minicdn.web.protocol import HEAD_BYTES_MAX, HEAD_SECONDS, UNENDING, Connection, response_head
+from minicdn.web.places import Placed
+from minicdn.web.protocol import HEAD_BYTES_MAX, UNENDING, Connection, response_head
 
 HEAD_END = b"\r\n\r\n"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -31,6 +31,7 @@ class _Reading(h11.Connection):
 
     target = b""
     status = 400
+    _checked_bytes = 0
 
     def next_event(self) -> Any:
         if self.their_state is h11.IDLE:
@@ -38,15 +39,18 @@ class _Reading(h11.Connection):
         event = super().next_event()
         if isinstance(event, h11.Request):
             self.target = event.target
+            self._checked_bytes = 0
         return event
 
     def _check(self, octets: bytes) -> None:
-        end = octets.find(HEAD_END)
-        head = octets if end < 0 else octets[: end + 2]
-        if len(head) > HEAD_BYTES_MAX:
+        """What was looked at before is not looked at again, however small the pieces are that a head comes in."""
+        since, self._checked_bytes = max(self._checked_bytes - len(HEAD_END), 0), len(octets)
+        end = octets.find(HEAD_END, since)
+        size = len(octets) if end < 0 else end + 2
+        if size > HEAD_BYTES_MAX:
             self.status = 431
             raise h11.RemoteProtocolError("the request's head is too long")
-        if _BARE_LF.search(head) or (end >= 0 and not _is_strict(head)):
+        if _BARE_LF.search(octets, since, size) or (end >= 0 and not _is_strict(octets[:size])):
             raise h11.RemoteProtocolError("a head that can be read in two ways")
 
 
@@ -58,15 +62,12 @@ def _is_strict(head: bytes) -> bool:
     return not _BARE_CR.search(head) and not _FOLDED.search(head)
 
 
-class PlainProtocol(H11Protocol):
+class PlainProtocol(Placed, H11Protocol):
     """One connection."""
-
-    head_seconds = HEAD_SECONDS
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.conn = self._reading = _Reading(h11.SERVER, HEAD_BYTES_MAX)
-        self._head_timer: asyncio.TimerHandle | None = None
 
     @property
     def app(self) -> Any:
@@ -79,6 +80,7 @@ class PlainProtocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._find_place(getattr(self._content, "shedding", None))
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -91,13 +93,14 @@ class PlainProtocol(H11Protocol):
         self._watch_head()
 
     def on_response_complete(self) -> None:
+        self._used_at = self.loop.time()
         super().on_response_complete()
         self._watch_head()
 
     def send_400_response(self, msg: str) -> None:
         """Nobody knows where the next request would begin, so the connection ends; in the middle of an answer by a cut."""
         cycle: Any = self.cycle
-        if cycle is not None and not cycle.response_complete:
+        if self._is_answering:
             if cycle.response_started:
                 Connection(self.transport, cycle).cut()
                 return
@@ -117,24 +120,31 @@ class PlainProtocol(H11Protocol):
         cycle.expected_content_length = 0
         scope["minicdn.target"] = self._reading.target
         scope["minicdn.connection"] = Connection(self.transport, cycle)
+        if self._is_over:
+            scope["minicdn.is_over"] = True
 
         async def send_noting(message: Any) -> None:
-            is_old = message["type"] == "http.response.start" and scope["http_version"] == "1.0"
-            if is_old and not has(message.get("headers", ()), b"content-length"):
-                cycle.expected_content_length = UNENDING  # its end will be the connection's
+            if message["type"] == "http.response.start":
+                fields = message.get("headers", ())
+                if scope["http_version"] == "1.0" and not has(fields, b"content-length"):
+                    cycle.expected_content_length = UNENDING  # its end will be the connection's
+                if self._is_over:
+                    message = {**message, "headers": [*fields, (b"connection", b"close")]}
             await send(message)
 
         await self._content(scope, receive, send_noting)
 
     def _watch_head(self) -> None:
-        """From its first octet on, a head has so long, however it comes."""
-        is_waiting = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
-        if is_waiting and self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_seconds, self._end_head_wait)
-        elif not is_waiting and self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._wait_head(is_waiting=self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0]))
 
-    def _end_head_wait(self) -> None:
-        if not self.transport.is_closing():
-            self._refuse(408, "the request's head took too long")
+    def _refuse_late(self) -> None:
+        self._refuse(408, "the request's head took too long")
+
+    @property
+    def _is_between(self) -> bool:  # type: ignore[override]
+        return self.conn.their_state is h11.IDLE
+
+    @property
+    def _is_answering(self) -> bool:  # type: ignore[override]
+        cycle: Any = self.cycle
+        return cycle is not None and not cycle.response_complete

@@ -15,31 +15,24 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from minicdn.core.headers import first
-from minicdn.core.shedding import Admission
 from minicdn.web.answering import Answering
 from minicdn.web.direct import Waiting
 from minicdn.web.express import Express
 from minicdn.web.inflow import Inflow, Refusal
 from minicdn.web.pages import plain_socket
-from minicdn.web.protocol import HEAD_SECONDS, Connection, decoded, path_of, response_head
-from minicdn.web.shedding import UNHEARD, Shedding
+from minicdn.web.places import Placed
+from minicdn.web.protocol import Connection, decoded, path_of, response_head
 
 EARLY_BYTES_MAX = 64 * 1024
 """Of requests that come while one is being answered; then the client has to wait, too."""
 UNWANTED_BYTES_MAX = 1024 * 1024
 """Of a body that is still coming when all is said; a longer one costs the connection."""
-OVER_SECONDS = 3.0
-"""Each wait for a client that came beyond the places for clients; and how long anybody's head may take where places are short."""
-IDLE_SECONDS = 1.0
-"""Who has not asked for so long gives his place up to who comes."""
 LOOKS_MAX = 4
 """A connection that has stood still for so many keep-alive times has nobody behind it."""
 
 
-class ContentProtocol(HttpToolsProtocol):
+class ContentProtocol(Placed, HttpToolsProtocol):
     """One connection. head_seconds: see HEAD_SECONDS."""
-
-    head_seconds = HEAD_SECONDS
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -48,44 +41,20 @@ class ContentProtocol(HttpToolsProtocol):
         self._early = b""
         self._next_app: Any = None
         self._plain_fd = -1
-        self._used_at = 0.0
         self._received_at = 0.0
         self._unwanted_bytes = 0
         self._unsent_bytes = 0
         self._is_body_only = False
-        self._is_over = False
         self._looks_count = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._head_timer: asyncio.TimerHandle | None = None
 
     # What the transport tells
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._plain_fd = plain_socket(transport)
-        self._used_at = self.loop.time()
-        shedding: Shedding | None = getattr(self.app, "shedding", None)
-        if shedding is not None:
-            self._find_place(shedding)
+        self._find_place(getattr(self.app, "shedding", None))
         self._timer = self.loop.call_later(self.timeout_keep_alive, self._look)
-
-    def _find_place(self, shedding: Shedding) -> None:
-        """Beyond the places one request is read, and answered where it is no client's."""
-        admission = shedding.admit(self.connections, len(self.connections), self._used_at)
-        if admission is Admission.FREE:
-            return
-        self._is_over = True
-        self.head_seconds, self.timeout_keep_alive = OVER_SECONDS, OVER_SECONDS  # type: ignore[assignment]
-        if admission is Admission.NONE:
-            self.transport.write(UNHEARD)
-            self.transport.close()
-
-    def is_idle(self, now: float) -> bool:
-        """Nothing is under way but a wait for this client."""
-        if self._head_timer is not None:
-            return now > self._head_timer.when() - self.head_seconds + OVER_SECONDS
-        is_quiet = self._inflow.is_between and not self._is_answering and now > self._used_at + IDLE_SECONDS
-        return is_quiet and not self.transport.get_write_buffer_size() and not self.transport.is_closing()
 
     def connection_lost(self, error: Exception | None) -> None:
         for timer in (self._timer, self._head_timer):
@@ -279,16 +248,10 @@ class ContentProtocol(HttpToolsProtocol):
     # Waits
 
     def _watch_head(self) -> None:
-        is_waiting = self._inflow.is_in_head or (bool(self._early) and not self._is_answering)
-        if is_waiting and self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_seconds, self._end_head_wait)
-        elif not is_waiting and self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._wait_head(is_waiting=self._inflow.is_in_head or (bool(self._early) and not self._is_answering))
 
-    def _end_head_wait(self) -> None:
-        if not self.transport.is_closing():
-            self._refuse(Refusal(408, "the request's head took too long"))
+    def _refuse_late(self) -> None:
+        self._refuse(Refusal(408, "the request's head took too long"))
 
     def _look(self) -> None:
         """Each keep-alive time: an idle connection is closed, and one that has stood still for too long is cut."""
@@ -311,7 +274,11 @@ class ContentProtocol(HttpToolsProtocol):
             self._timer = self.loop.call_at(again_at, self._look)
 
     @property
-    def _is_answering(self) -> bool:
+    def _is_between(self) -> bool:  # type: ignore[override]
+        return self._inflow.is_between
+
+    @property
+    def _is_answering(self) -> bool:  # type: ignore[override]
         return self.cycle is not None and not self.cycle.response_complete
 
     @property

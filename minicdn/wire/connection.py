@@ -17,6 +17,7 @@ from typing import Any
 import httptools
 
 from minicdn.core.message import Inform
+from minicdn.wire.gathering import Gathering
 
 READ_AHEAD_BYTES = 512 * 1024
 HEAD_BYTES_MAX = 256 * 1024
@@ -24,10 +25,8 @@ HEAD_BYTES_MAX = 256 * 1024
 HEAD_END = b"\r\n\r\n"
 BODILESS = (204, 304)
 GATHER_SECONDS = 0.05
-LITTLE_SECONDS = 0.5
 NARROW_BYTES_MAX = 1024 * 1024
 RECEIVED_BYTES_WIDE = 128 * 1024
-SO_RCVLOWAT: int | None = socket.SO_RCVLOWAT if sys.platform == "linux" else None
 SO_BUF_LOCK = 72 if sys.platform == "linux" else None
 """Linux 5.14 and later: whether the system may change the size of a buffer that was set. A receive buffer of a given size is the only thing
 that keeps the other side from sending: TCP_WINDOW_CLAMP on a connection that is there already did not (half a megabyte came unread)."""
@@ -45,7 +44,7 @@ class Silent(Exception):
     """Nothing came within the deadline."""
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(Gathering, asyncio.Protocol):
     """Exchanges one after the other: send(), wait_head(), read() until empty; then is_reusable tells whether there may be more."""
 
     def __init__(self) -> None:
@@ -53,7 +52,6 @@ class ClientConnection(asyncio.Protocol):
         self.fields: list[tuple[bytes, bytes]] = []
         self.exchanges_count = 0
         self._is_wide = False
-        self._wakes_at = 1
         self._body_bytes = 0
         self._unread_bytes_max: int | None = None
         self._on_interim: Inform | None = None
@@ -79,9 +77,8 @@ class ClientConnection(asyncio.Protocol):
         self._keeps_alive = True
         self._is_sent = True
         self._quiet_bytes = 0
-        self._batch_bytes = self._announced_bytes = 0
         self._gathering: asyncio.TimerHandle | None = None
-        self._looking: asyncio.TimerHandle | None = None
+        self._gather_nothing()
         self._error: str | None = None
         self.fields = []
 
@@ -136,8 +133,7 @@ class ClientConnection(asyncio.Protocol):
         sock, offered_bytes = self._transport.get_extra_info("socket"), 0
         if sock is not None and self.is_open:
             offered_bytes = max(sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), 0)
-        self._batch_bytes = 0
-        self._wake_at(1)
+        self._stop_gathering()
         self.bound_unread(bytes_max)
         return offered_bytes + self._queued_bytes
 
@@ -186,36 +182,6 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
         return chunk
 
-    def gather(self, batch_bytes: int) -> None:
-        """From now on the body comes in blocks of about so many bytes: to wake whoever reads for each packet costs more than the packet, as
-        does to wake this process at all. Where the system can't count for us, blocks are gathered here, while they come soon one after the
-        other."""
-        self._is_wide = True
-        self._batch_bytes = batch_bytes
-        length = next((value for name, value in self.fields if name.lower() == b"content-length"), None)
-        if length is not None and not self._is_chunked and SO_RCVLOWAT is not None and not self._transport.get_extra_info("ssl_object"):
-            self._announced_bytes = int(length)
-            self._wake_at(min(batch_bytes, self._announced_bytes - self._body_bytes))
-            self._look_for_little(-1)
-
-    def _wake_at(self, count: int) -> None:
-        """The system is to say nothing until so many bytes are there, or the end."""
-        before, self._wakes_at = self._wakes_at, max(count, 1)
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None and not self._is_lost and before != self._wakes_at:
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, SO_RCVLOWAT, self._wakes_at)
-            except OSError:
-                self._wakes_at = 1
-
-    def _look_for_little(self, seen_bytes: int) -> None:
-        """Where few bytes come in a long time, smaller blocks count."""
-        if self._wakes_at > 1 and self._body_bytes == seen_bytes:
-            self._wake_at(self._wakes_at // 8)
-        self._looking = None
-        if self._wakes_at > 1 and not self._is_lost:
-            self._looking = asyncio.get_running_loop().call_later(LITTLE_SECONDS, self._look_for_little, self._body_bytes)
-
     def close(self) -> None:
         """At once, whatever is under way; a body that would have ended with its connection is not whole by that."""
         self._error = self._error or "the connection was closed on this side"
@@ -239,9 +205,8 @@ class ClientConnection(asyncio.Protocol):
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
-        if self._looking is not None and (self._is_whole or self._is_lost):
-            self._looking.cancel()
-            self._looking = None
+        if self._is_whole or self._is_lost:
+            self._stop_looking()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -265,8 +230,7 @@ class ClientConnection(asyncio.Protocol):
                 self._refuse_surplus()
             else:
                 self._fail(f"the answer is no HTTP: {error}")
-        if self._wakes_at > 1 and self._announced_bytes - self._body_bytes < self._wakes_at:
-            self._wake_at(self._announced_bytes - self._body_bytes)
+        self._gathered(len(data))
         if self._unread_bytes_max and self._chunks and not self._is_whole and self.is_open:
             self._transport.pause_reading()  # what is read here and then not wanted was sent in vain
         if self._is_bodiless and not HEAD_END.endswith(data[-len(HEAD_END) :]):

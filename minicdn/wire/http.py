@@ -3,7 +3,7 @@
 Driven at transport level, so that nothing is added to a message (no cookies, no redirects, no decoding) and the target goes out byte for
 byte. Any transport of httpx's can stand behind the door; ours is asked without httpx's requests and responses, which cost more than
 all the rest of a short exchange. httpx's errors end here; what leaves is one of these words: Unreachable (nothing was answered;
-NotConnected: there was no connection either), TimedOut, Broken (cut in the middle).
+NotConnected: there was no connection either), NoneFree, TimedOut, Broken (cut in the middle).
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ class NotConnected(Unreachable):
 
 class TimedOut(ExchangeError):
     """Silence for longer than the deadline."""
+
+
+class NoneFree(ExchangeError):
+    """This node has no connection left to ask with: that says nothing of the other side."""
 
 
 class Broken(ExchangeError):
@@ -100,11 +104,12 @@ class Exchange:
         narrow = getattr(self._stream, "narrow", None)
         return narrow(bytes_max) if narrow is not None else 0
 
-    def gather(self, batch_bytes: int) -> None:
-        """The rest of the body in blocks of about so many bytes; a twentieth of a second is waited for them at most."""
+    def gather(self, batch_bytes: int, *, is_sure: bool = True) -> None:
+        """The rest of the body in blocks of about so many bytes; a twentieth of a second is waited for them at most. is_sure: it comes
+        quickly; if not, in blocks of what comes in a moment."""
         gather = getattr(self._stream, "gather", None)
         if gather is not None:
-            gather(batch_bytes)
+            gather(batch_bytes, is_sure=is_sure)
 
     async def read(self, bytes_max: int) -> bytes:
         """The whole body, where it is known to be short. Raises Broken past `bytes_max`."""
@@ -151,7 +156,7 @@ class HttpDoor:
     ) -> Exchange:
         """Send a request and wait for the final response's head. unread_bytes_max: how much of the body may be under way before
         somebody wants it (Exchange.widen). on_connected: called where a new connection was made for it.
-        on_interim: told of 1xx answers. Raises Unreachable, TimedOut or Broken."""
+        on_interim: told of 1xx answers. Raises Unreachable, NoneFree, TimedOut or Broken."""
         named = {"on_connected": on_connected, "on_interim": on_interim, "unread_bytes_max": unread_bytes_max}
         try:
             if self._ask is not None:
@@ -199,7 +204,7 @@ def _transport(connections_max: int, keepalive_seconds: float, contexts: Context
 def _translate(error: Exception, *, is_answered: bool) -> ExchangeError:
     said = str(error) or type(error).__name__
     if isinstance(error, httpx.PoolTimeout):
-        return TimedOut("no connection became free")
+        return NoneFree("this node has no connection left to ask with")
     if isinstance(error, httpx.ConnectTimeout):
         return NotConnected("no connection within the deadline")
     if isinstance(error, httpx.TimeoutException):

@@ -11,10 +11,10 @@ import httpx
 from minicdn.core.headers import first
 from minicdn.core.message import Inform
 from minicdn.core.pieces import Pieces
-from minicdn.errors import ClientError, PeerError
+from minicdn.errors import ClientError, PeerBusy, PeerError
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
-from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, host_field, parse_base
+from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NoneFree, host_field, parse_base
 from minicdn.wire.pieces import PIECES_TARGET, PieceRequest, PieceStream
 from minicdn.wire.pieces import PieceAnswer as PiecesAnswer
 from minicdn.wire.signing import Signed, Signer
@@ -60,9 +60,9 @@ class PeerAnswer:
         except ExchangeError as error:
             raise PeerError(f"the peer broke off: {error}") from error
 
-    def gather(self, batch_bytes: int) -> None:
+    def gather(self, batch_bytes: int, *, is_sure: bool) -> None:
         """The rest in blocks of about so many bytes."""
-        self._exchange.gather(batch_bytes)
+        self._exchange.gather(batch_bytes, is_sure=is_sure)
 
     async def close(self) -> None:
         await self._chunks.aclose()  # type: ignore[attr-defined]
@@ -123,6 +123,8 @@ class PeerClient:
                 await exchange.read(LOOK_BYTES_MAX)
             finally:
                 await exchange.close()
+        except NoneFree:
+            return True  # nothing is known against it
         except ExchangeError:
             return False
         return True
@@ -137,6 +139,8 @@ class PeerClient:
             fields.append((b"Authorization", signed.field))
         try:
             return await self._door.send("POST", base, target, fields, message, on_interim=on_interim), signed
+        except NoneFree as error:
+            raise PeerBusy(f"{url}: {error}") from error
         except ExchangeError as error:
             raise PeerError(f"{url}: {error}") from error
 

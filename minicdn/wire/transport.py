@@ -211,8 +211,8 @@ class AnswerStream(httpx.AsyncByteStream):
     def narrow(self, bytes_max: int) -> int:
         return self._connection.narrow(bytes_max)
 
-    def gather(self, batch_bytes: int) -> None:
-        self._connection.gather(batch_bytes)
+    def gather(self, batch_bytes: int, *, is_sure: bool) -> None:
+        self._connection.gather(batch_bytes, is_sure=is_sure)
 
     async def aclose(self) -> None:
         if self._is_closed:

@@ -11,8 +11,8 @@ import httpx
 from minicdn.core.headers import end_to_end, first, has, without
 from minicdn.core.message import Fields, Head, Inform
 from minicdn.core.target import parse_target, split_absolute
-from minicdn.errors import ClientError, UpstreamError, UpstreamUnreachable
-from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NotConnected, TimedOut, host_field, parse_base
+from minicdn.errors import ClientError, NotReady, UpstreamError, UpstreamUnreachable
+from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NoneFree, NotConnected, TimedOut, host_field, parse_base
 
 BODILESS = (204, 304)
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -52,9 +52,9 @@ class UpstreamAnswer:
         """Soon no more of it is wanted. Returns how much comes all the same."""
         return self.exchange.narrow(bytes_max)
 
-    def gather(self, batch_bytes: int) -> None:
-        """It is wanted for others, in blocks."""
-        self.exchange.gather(batch_bytes)
+    def gather(self, batch_bytes: int, *, is_sure: bool) -> None:
+        """It may come in blocks."""
+        self.exchange.gather(batch_bytes, is_sure=is_sure)
 
     async def close(self) -> None:
         await self.exchange.close()
@@ -132,6 +132,8 @@ class Upstream:
                 on_interim=on_interim,
                 unread_bytes_max=unread_bytes_max,
             )
+        except NoneFree as error:
+            raise NotReady(f"the upstream {self.url} can't be asked: {error}") from error
         except ExchangeError as error:
             raise UpstreamError(f"the upstream {self.url} can't be asked: {error}", timed_out=isinstance(error, TimedOut)) from error
 

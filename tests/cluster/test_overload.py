@@ -19,11 +19,12 @@ from tests.kit.waiting import eventually
 PLACES = 20
 
 
-def test_beyond_max_connections_new_work_is_refused_and_what_runs_is_finished(stage: Stage) -> None:
+@pytest.mark.parametrize("module", ["minicdn", "tests.kit.pure"])
+def test_beyond_max_connections_new_work_is_refused_and_what_runs_is_finished(stage: Stage, module: str) -> None:
     origin, body = stage.origin(), bytes_of("wanted", 20_000)
     gate = origin.gate()
     paths = [origin.on(f"/held-{number}", held(gate, whole(body))) for number in range(PLACES)]
-    manager = stage.manager(origin.url, max_connections=PLACES)
+    manager = stage.manager(origin.url, max_connections=PLACES, module=module)
     with ThreadPoolExecutor(PLACES) as pool:
         running = [pool.submit(ask, manager.url, path) for path in paths]
         for path in paths:
@@ -77,6 +78,29 @@ def test_no_descriptors_left(stage: Stage) -> None:
     assert eventually(lambda: manager.ask(path).status == 200, "an answer with the descriptors that are free again")
     assert eventually(lambda: manager.ask(cold).body == bytes_of("cold", 2 * MIB), "a miss")
     assert "Traceback" not in manager.output
+
+
+def test_an_owner_that_can_open_no_connection_costs_the_others_nothing(stage: Stage) -> None:
+    origin = stage.origin()
+    cluster = stage.cluster(origin.url, peers=2)
+    poor, other = cluster.peers
+    gate = origin.gate()
+    paths = (cluster.key_owned_by(poor, name + "-{}.bin") for name in ("/warm", "/busy", "/cold"))
+    kept = [("Cache-Control", "max-age=60")]
+    assert other.ask(origin.on(next(paths), whole(b"warm", kept))).status == 200
+    busy = origin.on(next(paths), held(gate, whole(b"held", kept)))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(poor.ask, busy)
+        origin.wait_asked(busy)
+        before = resource.prlimit(poor.pid, resource.RLIMIT_NOFILE, (len(list(_descriptors(poor.pid))), 20_000))
+        path = origin.on(next(paths), whole(b"cold", kept))
+        answer = other.ask(path)
+        assert (answer.status, answer.body) == (200, b"cold")
+        assert len(origin.asked(path)) == 1
+        resource.prlimit(poor.pid, resource.RLIMIT_NOFILE, before)
+        gate.open()
+        assert waiting.result().body == b"held"
+    assert poor.ask(path).body == b"cold"
 
 
 def _descriptors(pid: int) -> list[str]:

@@ -135,7 +135,9 @@ class Wire(asyncio.Transport):
 
 
 class Side:
-    """A manager that serves. has_lane False: all requests go the normal way."""
+    """A manager that serves. has_lane False: all requests go the normal way. http: the protocol that reads them."""
+
+    http: Any = ContentProtocol
 
     def __init__(self, watch: Watch, port: int, *, has_lane: bool = True, **settings: Any) -> None:
         found = {"upstream": f"http://127.0.0.1:{port}", "port": 11000, "memory_bytes": 64 * MIB, "cache_dir": None, **settings}
@@ -152,7 +154,7 @@ class Side:
             del self.app.direct
         self._state = ServerState()
         self._config = uvicorn.Config(
-            self.app, http=ContentProtocol, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
+            self.app, http=self.http, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
             proxy_headers=False,
         )  # fmt: skip
         self._config.load()
@@ -170,9 +172,9 @@ class Side:
     def connect(self) -> Wire:
         return Wire(self.protocol())
 
-    def protocol(self) -> ContentProtocol:
+    def protocol(self) -> Any:
         self.made_count += 1
-        return ContentProtocol(config=self._config, server_state=self._state, app_state={}, _loop=asyncio.get_running_loop())
+        return self.http(config=self._config, server_state=self._state, app_state={}, _loop=asyncio.get_running_loop())
 
 
     async def send(self, *pieces: bytes, is_settled: bool = True) -> Wire:

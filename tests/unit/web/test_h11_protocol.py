@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
+import h11
 import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from minicdn.web.h11_protocol import PlainProtocol
+from minicdn.web import h11_protocol
+from minicdn.web.h11_protocol import HEAD_BYTES_MAX, PlainProtocol, _Reading
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -68,11 +71,57 @@ def test_a_head_in_pieces_and_two_requests_at_once() -> None:
         (b"GET / HTTP/1.1\nHost: h\n\n", 400),
         (b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 70_000, 431),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX:\r\n y\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: y\rz\r\n\r\n", 400),
     ],
 )
 def test_what_can_be_read_in_two_ways_is_not_read(octets: bytes, status: int) -> None:
     assert answered(octets).startswith(b"HTTP/1.1 %d " % status)
     assert answered(GOOD + octets).count(b"HTTP/1.1 %d " % status) == 1
+
+
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\r\n\n", b"\n\r\n", b"\r\r\n\r\n", b"\r\n \r\n\r\n"])
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_a_head_is_read_alike_in_whatever_pieces_it_comes(end: bytes, step: int) -> None:
+    reading = _Reading(h11.SERVER, HEAD_BYTES_MAX)
+    octets = b"GET / HTTP/1.1\r\nHost: h\r\nX: y" + end
+
+    def read() -> Any:
+        event: Any = None
+        for at in range(0, len(octets), step):
+            reading.receive_data(octets[at : at + step])
+            event = reading.next_event()
+        return event
+
+    if end == b"\r\n\r\n":
+        assert read().target == b"/"
+    else:
+        with pytest.raises(h11.RemoteProtocolError):
+            read()
+
+
+def test_a_head_that_comes_slowly_is_not_looked_through_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Counted(h11_protocol._BARE_LF)
+    monkeypatch.setattr(h11_protocol, "_BARE_LF", looked)
+    reading = _Reading(h11.SERVER, HEAD_BYTES_MAX)
+    reading.receive_data(b"GET / HTTP/1.1\r\nX: ")
+    for _ in range(5000):
+        reading.receive_data(b"x")
+        assert reading.next_event() is h11.NEED_DATA
+    assert looked.bytes_count <= 6 * 5020
+
+
+class Counted:
+    """A pattern, and how many octets it was to look through."""
+
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self._pattern = pattern
+        self.bytes_count = 0
+
+    def search(self, octets: bytes, since: int = 0, end: int | None = None) -> Any:
+        end = len(octets) if end is None else end
+        self.bytes_count += end - since
+        return self._pattern.search(octets, since, end)
 
 
 def test_an_application_that_is_exchanged_is_told_of_the_connection_as_well() -> None:

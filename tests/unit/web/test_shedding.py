@@ -13,10 +13,17 @@ import pytest
 pytest.importorskip("httptools")
 
 from minicdn.core.shedding import RESERVE_MIN
-from minicdn.web import httptools_protocol, shedding
+from minicdn.web import places, shedding
+from minicdn.web.h11_protocol import PlainProtocol
+from minicdn.web.httptools_protocol import ContentProtocol
 from tests.unit.web.lanes import Side, Upstream, Watch, get, upstream
 
 PLACES = 3
+
+
+@pytest.fixture(params=[ContentProtocol, PlainProtocol], ids=["httptools", "pure"], autouse=True)
+def http(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Side, "http", request.param)
 
 
 @asynccontextmanager
@@ -159,7 +166,7 @@ def test_beyond_the_reserve_nobody_is_heard() -> None:
 
 
 def test_who_waits_in_the_reserve_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(httptools_protocol, "OVER_SECONDS", 0.05)
+    monkeypatch.setattr(places, "OVER_SECONDS", 0.05)
 
     async def story() -> None:
         async with crowded() as (door, site):
@@ -173,7 +180,7 @@ def test_who_waits_in_the_reserve_does_not_wait_long(monkeypatch: pytest.MonkeyP
 
 
 def test_who_is_idle_gives_his_place_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(httptools_protocol, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(places, "IDLE_SECONDS", 0.0)
     monkeypatch.setattr(shedding, "LOOK_SECONDS", 0.0)
 
     async def story() -> None:
@@ -191,7 +198,7 @@ def test_who_is_idle_gives_his_place_up(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_who_takes_too_long_with_a_head_gives_his_place_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(httptools_protocol, "OVER_SECONDS", 0.0)
+    monkeypatch.setattr(places, "OVER_SECONDS", 0.0)
     monkeypatch.setattr(shedding, "LOOK_SECONDS", 0.0)
 
     async def story() -> None:

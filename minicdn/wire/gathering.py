@@ -1,0 +1,106 @@
+"""How many bytes of a body are waited for before anybody is woken: a connection's side that takes blocks.
+
+Where the system can count for us (SO_RCVLOWAT), this process sleeps until a block is there; elsewhere, in TLS, and where nobody knows
+where the body ends, whoever reads it does. What is known to come quickly comes in blocks of one size; else they are as large as what comes
+in a moment (core/blocks.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from typing import Any
+
+from minicdn.core.blocks import QUIET_SECONDS, Blocks
+
+LITTLE_SECONDS = 0.5
+SO_RCVLOWAT: int | None = socket.SO_RCVLOWAT if sys.platform == "linux" else None
+
+
+class Gathering:
+    """What a ClientConnection adds to this: the body's bytes, and who waits for them."""
+
+    fields: list[tuple[bytes, bytes]]
+    _transport: Any
+    _is_lost: bool
+    _is_whole: bool
+    _is_wide: bool
+    _is_chunked: bool
+    _body_bytes: int
+    _wakes_at = 1
+    _batch_bytes = 0
+    _announced_bytes = 0
+    """Of a body whose end the system can count up to; else 0."""
+    _blocks: Blocks | None = None
+    _looking: asyncio.TimerHandle | None = None
+
+    def _gather_nothing(self) -> None:
+        """At the beginning of an exchange."""
+        self._batch_bytes = self._announced_bytes = 0
+        self._blocks = None
+
+    def _stop_gathering(self) -> None:
+        """In the middle of a body."""
+        self._batch_bytes, self._blocks = 0, None
+        self._wake_at(1)
+
+    def gather(self, batch_bytes: int, *, is_sure: bool = True) -> None:
+        """From now on the body comes in blocks of about so many bytes: to wake whoever reads for each packet costs more than the packet, as
+        does to wake this process at all. Where the system can't count for us, blocks are gathered here, while they come soon one after the
+        other. is_sure: it comes quickly; if not, blocks are as large as what comes in a moment."""
+        length = next((value for name, value in self.fields if name.lower() == b"content-length"), None)
+        if length is not None and not self._is_chunked and SO_RCVLOWAT is not None and not self._transport.get_extra_info("ssl_object"):
+            self._announced_bytes = int(length)
+        self._is_wide = self._is_wide or is_sure or bool(self._announced_bytes)
+        if is_sure:
+            self._take_blocks(batch_bytes)
+        else:
+            self._blocks = Blocks(batch_bytes, asyncio.get_running_loop().time())
+
+    def _take_blocks(self, batch_bytes: int) -> None:
+        self._batch_bytes = batch_bytes
+        if self._announced_bytes:
+            self._wake_at(min(batch_bytes, self._announced_bytes - self._body_bytes))
+        if self._looking is None and batch_bytes > 1:
+            self._look_for_little(-1)
+
+    def _gathered(self, came_bytes: int) -> None:
+        """So many bytes were read, and what they are is known."""
+        blocks = self._blocks
+        if blocks is not None and not self._is_whole:
+            before = blocks.bytes
+            blocks.came(came_bytes, asyncio.get_running_loop().time())
+            if blocks.bytes != before:
+                self._take_blocks(blocks.bytes)
+        if self._wakes_at > 1 and self._announced_bytes - self._body_bytes < self._wakes_at:
+            self._wake_at(self._announced_bytes - self._body_bytes)
+
+    def _wake_at(self, count: int) -> None:
+        """The system is to say nothing until so many bytes are there, or the end."""
+        before, self._wakes_at = self._wakes_at, max(count, 1)
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None and not self._is_lost and before != self._wakes_at:
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, SO_RCVLOWAT, self._wakes_at)
+            except OSError:
+                self._wakes_at = 1
+
+    def _look_for_little(self, seen_bytes: int) -> None:
+        """Where few bytes come in a long time, smaller blocks count."""
+        blocks, loop = self._blocks, asyncio.get_running_loop()
+        if self._body_bytes == seen_bytes and blocks is not None:
+            blocks.quiet(loop.time())
+            self._batch_bytes = blocks.bytes
+            self._wake_at(1)
+        elif self._wakes_at > 1 and self._body_bytes == seen_bytes:
+            self._wake_at(self._wakes_at // 8)
+        self._looking = None
+        if max(self._wakes_at, blocks.bytes if blocks is not None else 1) > 1 and not self._is_lost:
+            seconds = LITTLE_SECONDS if blocks is None else QUIET_SECONDS
+            self._looking = loop.call_later(seconds, self._look_for_little, self._body_bytes)
+
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
