@@ -79,6 +79,7 @@ class Fill:
         self.is_gone = False
         """A hard purge came before the head: only those who wait get it."""
         self._when_left: Callable[[], None] | None = None
+        self._held: Body | None = None
         self.waiting_count = 0
         self.entry: Entry | None = None
         self.task: asyncio.Task[None] | None = None
@@ -101,12 +102,22 @@ class Fill:
     def release(self) -> None:
         """A waiter has its reader now, or is gone."""
         self.waiting_count -= 1
+        if self._held is not None and not self.waiting_count:
+            held, self._held = self._held, None
+            held.let_go()
         if self._when_left is not None and not self.waiting_count:
             when_left, self._when_left = self._when_left, None
             when_left()
         if self.entry is not None and not self.waiting_count:
             self.entry.body.moved()
         self.look_whether_wanted()
+
+    def publish(self, outcome: Outcome) -> None:
+        """For all who wait. Until each has its reader, what it is to read stays."""
+        if outcome.entry is not None and self.waiting_count:
+            self._held = outcome.entry.body
+            self._held.hold()
+        self.outcome.set_result(outcome)
 
     def when_nobody_waits(self, act: Callable[[], None]) -> None:
         """Now, or when the last who waits has its reader."""

@@ -114,7 +114,7 @@ class Dock:
         """However a fill ends, nobody is left waiting for it."""
         self._fills.discard(fill)
         if not fill.outcome.done():
-            fill.outcome.set_result(Outcome(error=UpstreamError("the download was given up")))
+            fill.publish(Outcome(error=UpstreamError("the download was given up")))
 
     async def _run(self, fill: Fill) -> None:
         try:
@@ -190,7 +190,7 @@ class Dock:
             return False
         if not may_serve_on_error(fill.request, held.stored, self._clock.wall(), self._policy()):
             return False
-        fill.outcome.set_result(Outcome(held, is_stale=True, source=held.body.medium, status=status, detail=reason))
+        fill.publish(Outcome(held, is_stale=True, source=held.body.medium, status=status, detail=reason))
         return True
 
     def _confirm(self, fill: Fill, supply: Supply) -> None:
@@ -206,7 +206,7 @@ class Dock:
         if stored is None:
             raise UpstreamError("a confirmation without facts")
         self._shelf.restate(held, fill.told.settle(fill.request.key, stored, supply.source, self._clock.wall()))
-        fill.outcome.set_result(
+        fill.publish(
             Outcome(
                 held,
                 is_confirmed=True,
@@ -373,7 +373,7 @@ class Dock:
 
     def _fail(self, fill: Fill, error: MinicdnError) -> None:
         if not fill.outcome.done():
-            fill.outcome.set_result(Outcome(error=error))
+            fill.publish(Outcome(error=error))
         self._break(fill, str(error))
 
     def _break(self, fill: Fill, reason: str) -> None:

@@ -70,7 +70,7 @@ class Receiving:
 
 
 def publish(fill: Fill, supply: Supply, entry: Entry, *, is_private: bool = False) -> None:
-    fill.outcome.set_result(
+    fill.publish(
         Outcome(
             entry,
             is_private=is_private,

@@ -8,7 +8,8 @@ who wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
@@ -129,16 +130,21 @@ class Seed:
         except UpstreamError as error:
             raise again(error) from None
 
-    async def load_whole(self, index: int, hint: str | None = None) -> Entry:
-        """Returns when all of the piece is there. Raises as load(), or BrokenBody."""
+    @asynccontextmanager
+    async def load_whole(self, index: int, hint: str | None = None) -> AsyncIterator[Entry]:
+        """All of the piece is there, and stays as long as this lasts. Raises as load(), or BrokenBody."""
         entry = await self.load(index, hint)
-        while not self.has(entry, index):
-            # Not for its bytes: who loads it for a swarm is himself one whom the body expects them from.
-            if index not in self.arriving:
-                raise BrokenBody("a piece did not come whole")
-            await self._wait_for_news(index)
-        await entry.body.wait_reach(self.pieces.span(index)[0])
-        return entry
+        entry.body.hold()
+        try:
+            while not self.has(entry, index):
+                # Not for its bytes: who loads it for a swarm is himself one whom the body expects them from.
+                if index not in self.arriving:
+                    raise BrokenBody("a piece did not come whole")
+                await self._wait_for_news(index)
+            await entry.body.wait_reach(self.pieces.span(index)[0])
+            yield entry
+        finally:
+            entry.body.let_go()
 
     async def _wait_for_news(self, index: int) -> None:
         """Until its load is over; a moment, where it arrives in another way."""
@@ -174,6 +180,7 @@ class Seed:
         try:
             fill = self._load(self.request, Part(range_value(*self.pieces.span(index), self.file.length), self.file.validator), hint)
             outcome = await fill.wait_outcome()
+            fill.release()
             entry = outcome.entry
             if entry is None:
                 raise outcome.error or UpstreamError("nothing came")
@@ -190,7 +197,6 @@ class Seed:
                 return
             self.arriving.add(index)
             future.set_result(entry)
-            fill.release()
             assert fill.task is not None
             await asyncio.wait((fill.task,))
         except MinicdnError as error:
@@ -206,7 +212,6 @@ class Seed:
         assert fill.task is not None
         self.is_partless = True
         future.set_result(entry)
-        fill.release()
         if self._whole is not None:
             fill.task.cancel()
             await asyncio.wait((self._whole,))

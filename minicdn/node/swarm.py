@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 
 from minicdn.core.inorder import picker_for
 from minicdn.core.message import Request
 from minicdn.core.picker import Errand, Picker
-from minicdn.errors import BrokenBody, DiskError, MinicdnError, PeerError, UpstreamError
+from minicdn.errors import BrokenBody, CopyLost, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.deals import Deal
 from minicdn.node.doubts import VAIN_SECONDS, Doubts
 from minicdn.node.fill import LITTLE_LEFT_BYTES
@@ -148,11 +149,9 @@ class Swarm:
                 self.picker.have(index)
 
     async def _wait(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(max(seconds, WAIT_SECONDS_MIN)):
                 await self._again.wait()
-        except TimeoutError:
-            pass
 
     def _errand_over(self, task: asyncio.Task[None]) -> None:
         errand = self._errands.pop(task, None)
@@ -223,8 +222,9 @@ class Swarm:
             async with asyncio.TaskGroup() as group:
                 for index in errand.indices:
                     group.create_task(self._load_one(index, errand.url, hint))
-        except* NoRoom:
-            self._failed(errand)
+        except* NoRoom as errors:  # this body is off the shelf, or there would be
+            self._body.is_refused = True
+            self._error = CopyLost(str(errors.exceptions[0]))
         except* (UpstreamError, BrokenBody):
             self._upstream_failed(errand)
         except* DiskError as errors:
@@ -233,10 +233,10 @@ class Swarm:
             self._error = Changed(str(errors.exceptions[0]))
 
     async def _load_one(self, index: int, url: str | None, hint: str | None) -> None:
-        entry = await self.seed.load_whole(index, hint)
         start, end = self._pieces.span(index)
-        if entry is not self.entry:
-            await copy(entry.body, start, end, self._write)
+        async with self.seed.load_whole(index, hint) as entry:
+            if entry is not self.entry:
+                await copy(entry.body, start, end, self._write)
         if self._doubts.settle(index) and not self._body.is_as_hashed(index):
             self._body.reject(index)  # what a peer had sent of it was wrong; who has read that is cut off
             raise BrokenBody("a piece of two makers does not fit")

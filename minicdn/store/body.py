@@ -44,7 +44,7 @@ class Body(Pieced):
     """Bytes with progress. Not thread-safe: all calls on the event loop."""
 
     __slots__ = (
-        *("_coming", "_is_discarded", "_ledger", "_readers", "_relay", "_room", "_storage", "_waiters"),
+        *("_coming", "_holds_count", "_is_discarded", "_ledger", "_readers", "_relay", "_room", "_storage", "_waiters"),
         *("error", "have", "is_refused", "is_unchecked", "length", "progress"),
     )
 
@@ -60,6 +60,7 @@ class Body(Pieced):
         self._waiters: Waiters | None = None
         self._room: asyncio.Future[None] | None = None
         self._is_discarded = False
+        self._holds_count = 0
         self._coming: list[tuple[int, int]] | None = None
         self._ledger = Ledger(Pieces.of(length)) if length and storage is not None and storage.medium == "disk" else None
         self.is_unchecked = False
@@ -116,6 +117,19 @@ class Body(Pieced):
     @property
     def reader_count(self) -> int:
         return len(self._readers) if self._readers else 0
+
+    @property
+    def is_used(self) -> bool:
+        """Somebody reads it, writes it, or is about to."""
+        return bool(self._readers) or self.progress is Progress.FILLING or self._holds_count > 0
+
+    def hold(self) -> None:
+        """Somebody is about to read it, or to have more of it filled: until let_go() it is used."""
+        self._holds_count += 1
+
+    def let_go(self) -> None:
+        self._holds_count -= 1
+        self._settle()
 
     # For the writer
 
@@ -306,7 +320,7 @@ class Body(Pieced):
 
     def _settle(self) -> None:
         """Let go of the file where nobody writes or reads."""
-        if self._readers or self.progress is Progress.FILLING:
+        if self.is_used:
             return
         if self._is_discarded:
             self._storage.discard()

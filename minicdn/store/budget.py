@@ -126,7 +126,7 @@ class DiskBudget:
         for entry, storage in self._kept.items():
             if (over <= 0 and len(leaving) >= excess) or len(passed_over) >= PASSED_OVER_MAX:
                 break
-            if entry.body.reader_count or entry.body.is_filling or storage.is_pinned:
+            if entry.body.is_used or storage.is_pinned:
                 passed_over.append(entry)
             else:
                 leaving.append(entry)

@@ -119,3 +119,18 @@ async def test_the_room_is_real(tmp_path: Path) -> None:
         pytest.skip("this file system can't give room before bytes are written")
     assert file.stat().st_size == KIB
     await shelf.close()
+
+
+@on_loop
+async def test_what_somebody_is_about_to_read_does_not_leave(tmp_path: Path) -> None:
+    shelf = make_shelf(tmp_path, disk=2 * LARGE)
+    await shelf.open()
+    held = put(shelf, "/held", random_bytes(LARGE))
+    held.body.hold()
+    assert not shelf.has_room_for(begin(shelf, "/first", LARGE).body, LARGE)
+    assert shelf.find("/held") == [held]
+    shelf.remove(held)
+    assert await read_all(held.body) == random_bytes(LARGE), "not even where it left the shelf"
+    held.body.let_go()
+    assert shelf.has_room_for(begin(shelf, "/second", LARGE).body, LARGE)
+    await shelf.close()
