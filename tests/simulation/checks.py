@@ -9,6 +9,7 @@ from tests.simulation.origin import Fetch
 
 SLACK_SECONDS = 3.0
 """Ages are whole seconds, at each hop."""
+DATE_SECONDS = 1.0
 GIVEN_UP_SECONDS = 0.25
 """An answer that was given up may still be coming for a moment."""
 LEFT_BYTES = 768 * 1024
@@ -63,12 +64,14 @@ def is_not_too_old(answer: Answer, file: File, grace_seconds: float) -> str | No
 
 
 def twice_at_a_time(fetches: list[Fetch], file: File) -> str | None:
-    """Two fetches of the same bytes of one version at once. What was sent counts: an answer that is to come in parts is left unread."""
+    """Two fetches of the same bytes of one version at once. What was sent counts: an answer that is to come in parts is left unread. What
+    is out of date by the time that somebody asks, as far as its Date of whole seconds tells, has to be fetched anew."""
     mine = [fetch for fetch in fetches if fetch.path == file.path and fetch.sent_bytes and fetch.ended_at is not None]
     for index, one in enumerate(mine):
         for other in mine[index + 1 :]:
             together = min(one.ended_at, other.ended_at) - max(one.began_at, other.began_at)  # type: ignore[type-var,operator]
-            is_together = together > (0 if one.is_whole and other.is_whole else GIVEN_UP_SECONDS)
+            is_current = abs(one.began_at - other.began_at) < file.max_age - DATE_SECONDS
+            is_together = is_current and together > (0 if one.is_whole and other.is_whole else GIVEN_UP_SECONDS)
             overlap = min(one.sent_until, other.sent_until) - max(one.start, other.start)
             if is_together and overlap > (0 if one.is_part == other.is_part else LEFT_BYTES) and one.version == other.version:
                 return f"{one} and {other}"

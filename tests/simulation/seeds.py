@@ -19,4 +19,5 @@ FOUND = {
     3330: "A node that was killed and came back under a new id left its lease of the upstream with the manager until it ran out.",
     4479: "Of a partial file whose upstream sends no parts, the owner began to send what it had before it asked for the rest.",
     5931: "A part was asked for 1 ms after the whole, whose head was not there yet: it did not wait for it, and was fetched a second time.",
+    9066: "The simulator's own: a file that was out of date by its Date before all of it had come was rightly asked for again.",
 }
