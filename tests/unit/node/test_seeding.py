@@ -33,7 +33,7 @@ class Loads:
         async def wait_outcome() -> Any:
             return await asyncio.shield(outcome)
 
-        fill = SimpleNamespace(outcome=outcome, wait_outcome=wait_outcome, span=None, task=None)
+        fill = SimpleNamespace(outcome=outcome, wait_outcome=wait_outcome, release=lambda: None, span=None, task=None)
         self.begun.append(fill)
         return fill
 

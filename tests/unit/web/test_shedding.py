@@ -241,7 +241,7 @@ def test_a_node_without_descriptors_is_no_verdict_about_others() -> None:
             loop = asyncio.get_running_loop()
             real, loop.create_connection = loop.create_connection, no_descriptor  # type: ignore[method-assign]
             for number in range(3):
-                assert b" 504 " in await client.ask(f"/plain/{number}")
+                assert b" 503 " in await client.ask(f"/plain/{number}")
             loop.create_connection = real  # type: ignore[method-assign]
             assert b" 200 " in await client.ask("/plain/3"), "and the upstream does not rest for it"
 
