@@ -21,15 +21,21 @@ SIZE = RATE * SECONDS + BURST
 
 
 def seconds_to_read(url: str, path: str, size: int = SIZE) -> float:
-    """From the first byte to the last."""
+    """From the request to the last byte."""
+    begun = time.monotonic()
     with open_answer(url, path) as answer:
         assert answer.status == 200
-        count = len(answer.read(1))
-        begun = time.monotonic()
+        count = 0
         while block := answer.read(64 * 1024):
             count += len(block)
         assert count == size
         return time.monotonic() - begun
+
+
+def assert_kept(rate: float, size: int, seconds: float) -> None:
+    """No more than the cap in that time, and not much less; a busy machine may make less of it, but never more."""
+    assert size <= (rate * seconds + rate / 4) * 1.05
+    assert rate * seconds <= size * 1.25
 
 
 def own_address() -> str:
@@ -55,7 +61,7 @@ def test_up_is_kept_for_clients_elsewhere_and_not_for_ones_own(stage: Stage, sma
     with ThreadPoolExecutor(1) as pool:
         taking = pool.submit(seconds_to_read, elsewhere, path)
         eventually(lambda: node.stats()["up_bytes_per_second"] > RATE / 2, "the rate to show", deadline_seconds=20)
-        assert RATE * taking.result() == pytest.approx(SIZE - BURST, rel=0.05)
+        assert_kept(RATE, SIZE, taking.result())
     assert node.stats()["up_cap_bytes_per_second"] == RATE
 
 
@@ -70,7 +76,7 @@ def test_small_hits_are_held_back_too(stage: Stage) -> None:
     begun, taken = time.monotonic(), 0
     while time.monotonic() < begun + 3:
         taken += len(ask(elsewhere, path).body)
-    assert taken - BURST == pytest.approx(RATE * (time.monotonic() - begun), rel=0.05)
+    assert_kept(RATE, taken, time.monotonic() - begun)
 
 
 def test_up_is_kept_for_peers(stage: Stage) -> None:
@@ -80,7 +86,7 @@ def test_up_is_kept_for_peers(stage: Stage) -> None:
     path = cluster.key_owned_by(owner)
     nginx.put(path, bytes_of("peers", SIZE))
     assert ask(owner.url, path).status == 200
-    assert RATE * seconds_to_read(other.url, path) == pytest.approx(SIZE - BURST, rel=0.05)
+    assert_kept(RATE, SIZE, seconds_to_read(other.url, path))
 
 
 def test_down_is_kept_from_the_upstream_and_from_peers(stage: Stage) -> None:
@@ -92,17 +98,16 @@ def test_down_is_kept_from_the_upstream_and_from_peers(stage: Stage) -> None:
     for owner in (open_peer, capped):
         path = cluster.key_owned_by(owner)
         nginx.put(path, bytes_of(owner.name, SIZE))
-        assert RATE * seconds_to_read(capped.url, path) == pytest.approx(SIZE - BURST, rel=0.05), owner.name
+        assert_kept(RATE, SIZE, seconds_to_read(capped.url, path))
 
 
-def received_rate(node: Minicdn, path: str) -> float:
-    """Bytes a second that the node lets a client have of a cold file, after the burst."""
+def received(node: Minicdn, path: str) -> tuple[int, float]:
+    """Bytes that the node lets a client have of a cold file, and in how many seconds."""
+    begun, count = time.monotonic(), 0
     with open_answer(node.url, path) as answer:
-        answer.read(BURST)
-        begun, count = time.monotonic(), 0
         while time.monotonic() < begun + SECONDS:
             count += len(answer.read(16 * 1024))
-        return count / (time.monotonic() - begun)
+        return count, time.monotonic() - begun
 
 
 def test_the_upstreams_cap_is_shared_by_two_peers_and_by_one_when_the_other_leaves(stage: Stage) -> None:
@@ -110,21 +115,21 @@ def test_the_upstreams_cap_is_shared_by_two_peers_and_by_one_when_the_other_leav
     cluster = stage.cluster(nginx.url, peers=2, upstream_rate="2MB/s", small="64MiB")
     paths = [nginx.put(cluster.key_owned_by(peer), bytes_of(peer.name, 40 * MIB)) for peer in cluster.peers]
     with ThreadPoolExecutor(2) as pool:
-        for rate in pool.map(received_rate, cluster.peers, paths):
-            assert rate == pytest.approx(RATE, rel=0.05)
+        for count, seconds in pool.map(received, cluster.peers, paths):
+            assert_kept(RATE, count, seconds)
     first, second = cluster.peers
     second.interrupt()
     cluster.wait_listed([first])
     eventually(lambda: first.stats()["upstream_cap_bytes_per_second"] == 2 * RATE, "the other's share to be taken over")
     path = nginx.put("/alone.bin", bytes_of("alone", 2 * SIZE - BURST))
-    assert seconds_to_read(first.url, path, 2 * SIZE - BURST) == pytest.approx(SECONDS, rel=0.1)
+    assert_kept(2 * RATE, 2 * SIZE - BURST, seconds_to_read(first.url, path, 2 * SIZE - BURST))
 
 
 def test_a_manager_alone_has_the_upstreams_cap_whole(stage: Stage) -> None:
     nginx = stage.nginx()
     node = stage.manager(nginx.url, upstream_rate="1MB/s")
     path = nginx.put("alone.bin", bytes_of("alone", SIZE))
-    assert RATE * seconds_to_read(node.url, path) == pytest.approx(SIZE - BURST, rel=0.05)
+    assert_kept(RATE, SIZE, seconds_to_read(node.url, path))
 
 
 def test_a_wait_of_our_own_is_nobodys_silence(stage: Stage) -> None:
@@ -166,10 +171,7 @@ def test_a_swarm_is_held_back_by_up_and_by_down(stage: Stage) -> None:
     cluster.wait_agreed()
     size = 2 * RATE * SECONDS
     path = nginx.put("/swarm.bin", bytes_of("swarm", size))
-    begun = time.monotonic()  # and not from the first byte: others of the file may come before that one
-    seconds_to_read(capped.url, path, size)
-    seconds = time.monotonic() - begun
-    assert size <= 2 * (RATE * seconds + BURST) * 1.05
-    assert 2 * RATE * seconds <= size * 1.5
+    seconds = seconds_to_read(capped.url, path, size)
+    assert_kept(2 * RATE, size, seconds)
     sent = [peer.stats()["peer_sent_bytes"] for peer in cluster.peers]
     assert max(sent) <= (RATE * seconds + BURST) * 1.05
