@@ -80,21 +80,21 @@ class PlainProtocol(Placed, H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._find_place(getattr(self._content, "shedding", None))
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._begin_waits(getattr(self._content, "shedding", None))
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+        self._end_waits()
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
+        self._received_at = self.loop.time()
         super().data_received(data)
         self._watch_head()
 
     def on_response_complete(self) -> None:
         self._used_at = self.loop.time()
         super().on_response_complete()
+        self._unset_keepalive_if_required()  # a body that is still to come would end that wait, and nothing begin it again
         self._watch_head()
 
     def send_400_response(self, msg: str) -> None:
@@ -141,10 +141,10 @@ class PlainProtocol(Placed, H11Protocol):
         self._refuse(408, "the request's head took too long")
 
     @property
-    def _is_between(self) -> bool:  # type: ignore[override]
-        return self.conn.their_state is h11.IDLE
-
-    @property
     def _is_answering(self) -> bool:  # type: ignore[override]
         cycle: Any = self.cycle
         return cycle is not None and not cycle.response_complete
+
+    @property
+    def _is_in_body(self) -> bool:  # type: ignore[override]
+        return self.conn.their_state is h11.SEND_BODY and not self.flow.read_paused

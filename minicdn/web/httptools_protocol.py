@@ -1,9 +1,4 @@
-"""The httptools protocol (see protocol.py for why): one request after the other, and the waits of a connection.
-
-A connection waits for a request (the keep-alive time), for the rest of a head (HEAD_SECONDS), for the rest of a body, and for the client to
-take what it was sent. Each of these ends. One timer looks after them, and after nothing that is under way in good order: to set a timer
-for each request would cost more than the request does in the express lane.
-"""
+"""The httptools protocol (see protocol.py for why): one request after the other, each read where the one before it ends."""
 
 from __future__ import annotations
 
@@ -27,8 +22,6 @@ EARLY_BYTES_MAX = 64 * 1024
 """Of requests that come while one is being answered; then the client has to wait, too."""
 UNWANTED_BYTES_MAX = 1024 * 1024
 """Of a body that is still coming when all is said; a longer one costs the connection."""
-LOOKS_MAX = 4
-"""A connection that has stood still for so many keep-alive times has nobody behind it."""
 
 
 class ContentProtocol(Placed, HttpToolsProtocol):
@@ -41,25 +34,18 @@ class ContentProtocol(Placed, HttpToolsProtocol):
         self._early = b""
         self._next_app: Any = None
         self._plain_fd = -1
-        self._received_at = 0.0
         self._unwanted_bytes = 0
-        self._unsent_bytes = 0
         self._is_body_only = False
-        self._looks_count = 0
-        self._timer: asyncio.TimerHandle | None = None
 
     # What the transport tells
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._plain_fd = plain_socket(transport)
-        self._find_place(getattr(self.app, "shedding", None))
-        self._timer = self.loop.call_later(self.timeout_keep_alive, self._look)
+        self._begin_waits(getattr(self.app, "shedding", None))
 
     def connection_lost(self, error: Exception | None) -> None:
-        for timer in (self._timer, self._head_timer):
-            if timer is not None:
-                timer.cancel()
+        self._end_waits()
         self._early = b""
         if isinstance(self.cycle, Waiting):
             self.cycle.disconnect()
@@ -253,37 +239,12 @@ class ContentProtocol(Placed, HttpToolsProtocol):
     def _refuse_late(self) -> None:
         self._refuse(Refusal(408, "the request's head took too long"))
 
-    def _look(self) -> None:
-        """Each keep-alive time: an idle connection is closed, and one that has stood still for too long is cut."""
-        now, seconds = self.loop.time(), self.timeout_keep_alive
-        unsent_bytes = self.transport.get_write_buffer_size()
-        is_stuck = bool(unsent_bytes) and unsent_bytes == self._unsent_bytes
-        self._unsent_bytes = unsent_bytes
-        again_at = now + seconds
-        if self._is_in_body and not self.transport.is_closing():
-            self._looks_count = int((now - self._received_at) / seconds + 0.001)
-        elif self._is_answering or self.transport.is_closing():
-            self._looks_count = self._looks_count + 1 if is_stuck else 0
-        elif self._head_timer is None and now >= self._used_at + seconds - 0.001:
-            self.transport.close()
-        elif self._head_timer is None:
-            again_at = self._used_at + seconds
-        if self._looks_count >= LOOKS_MAX:
-            self.transport.abort()
-        else:
-            self._timer = self.loop.call_at(again_at, self._look)
-
-    @property
-    def _is_between(self) -> bool:  # type: ignore[override]
-        return self._inflow.is_between
-
     @property
     def _is_answering(self) -> bool:  # type: ignore[override]
         return self.cycle is not None and not self.cycle.response_complete
 
     @property
-    def _is_in_body(self) -> bool:
-        """More of the request must come, and would be read."""
+    def _is_in_body(self) -> bool:  # type: ignore[override]
         return not self._inflow.is_between and not self._inflow.is_in_head and not self.flow.read_paused
 
 

@@ -24,11 +24,23 @@ class Quick(PlainProtocol):
     head_seconds = 0.1
 
 
-def answered(*pieces: bytes, keep_alive_seconds: int = 30) -> bytes:
+async def reading(scope: Any, receive: Any, send: Any) -> None:
+    while (message := await receive()).get("more_body"):
+        pass
+    if message["type"] == "http.request":
+        await application(scope, receive, send)
+
+
+async def sending_much(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"20000000")]})
+    await send({"type": "http.response.body", "body": bytes(20_000_000)})
+
+
+def answered(*pieces: bytes, keep_alive_seconds: float = 30, app: Any = application) -> bytes:
     """What comes back until the connection ends."""
 
     async def run() -> bytes:
-        config = Config(application, timeout_keep_alive=keep_alive_seconds, log_config=None)
+        config = Config(app, timeout_keep_alive=keep_alive_seconds, log_config=None)  # type: ignore[arg-type]
         config.load()
         loop, state = asyncio.get_running_loop(), ServerState()
         server = await loop.create_server(lambda: Quick(config, state, {}), "127.0.0.1", 0)
@@ -58,6 +70,33 @@ def test_a_head_that_does_not_end_is_answered_408(pieces: list[bytes]) -> None:
 @pytest.mark.parametrize("pieces", [[], [GOOD]])
 def test_an_idle_connection_is_closed(pieces: list[bytes]) -> None:
     assert answered(*pieces, keep_alive_seconds=1).count(b"HTTP/1.1") == len(pieces)
+
+
+@pytest.mark.parametrize("behind", [b"hello", b"he"])
+def test_a_connection_is_closed_whose_body_comes_behind_its_answer_and_then_nothing(behind: bytes) -> None:
+    assert answered(GOOD[:-2] + b"Content-Length: 5\r\n\r\n", behind, keep_alive_seconds=0.1).count(b"HTTP/1.1 200") == 1
+
+
+def test_a_body_that_stops_coming_costs_the_connection() -> None:
+    assert answered(GOOD[:-2] + b"Content-Length: 5\r\n\r\nhe", keep_alive_seconds=0.1, app=reading) == b""
+
+
+def test_a_client_that_takes_nothing_is_cut_off() -> None:
+    async def run() -> None:
+        config = Config(sending_much, timeout_keep_alive=0.1, log_config=None)  # type: ignore[arg-type]
+        config.load()
+        loop, state = asyncio.get_running_loop(), ServerState()
+        server = await loop.create_server(lambda: PlainProtocol(config, state, {}), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
+        writer.write(GOOD)
+        await reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(10):
+            while state.connections:  # noqa: ASYNC110 — there is no event for it
+                await asyncio.sleep(0.01)
+        writer.close()
+        server.close()
+
+    asyncio.run(run())
 
 
 def test_a_head_in_pieces_and_two_requests_at_once() -> None:

@@ -20,7 +20,8 @@ from minicdn.web.protocol import HEAD_BYTES_MAX, target_of
 
 pytest.importorskip("httptools")
 
-from minicdn.web.httptools_protocol import EARLY_BYTES_MAX, LOOKS_MAX, UNWANTED_BYTES_MAX, ContentProtocol
+from minicdn.web.httptools_protocol import EARLY_BYTES_MAX, UNWANTED_BYTES_MAX, ContentProtocol
+from minicdn.web.places import LOOKS_MAX
 
 
 class App:

@@ -230,6 +230,23 @@ def test_short_of_memory_what_is_here_is_served_and_what_is_not_is_refused() -> 
     asyncio.run(story())
 
 
+def test_who_is_answered_and_goes_on_with_a_body_that_nobody_wants_gives_his_place_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(shedding, "LOOK_SECONDS", 0.0)
+
+    async def story() -> None:
+        async with crowded() as (door, _):
+            for _ in range(PLACES):
+                client = await door.connect()
+                client.send(get("/plain", "Content-Length: 50"))
+                assert b" 200 " in await client.head()
+                client.send(b"h")
+            await asyncio.sleep(0.01)
+            assert b" 200 " in await (await door.connect()).ask("/plain")
+
+    asyncio.run(story())
+
+
 def test_a_node_without_descriptors_is_no_verdict_about_others() -> None:
     async def story() -> None:
         async with crowded(places=0) as (door, _):
