@@ -18,7 +18,7 @@ from cachetools import LRUCache
 from minicdn.core.conditional import strong_validator
 from minicdn.core.decide import is_failure
 from minicdn.core.headers import without
-from minicdn.core.message import Request
+from minicdn.core.message import Head, Request
 from minicdn.core.pieces import Pieces
 from minicdn.core.tracker import Tracker
 from minicdn.errors import BrokenBody, MinicdnError, UpstreamError
@@ -76,6 +76,7 @@ class Seed:
         self.is_partless = False
         """The upstream has sent the whole where a piece was asked for: it is taken as it comes, and that once at a time."""
         self._whole: asyncio.Task[None] | None = None
+        self._seen_head: Head | None = None
         self._masked: tuple[object, ...] | None = None
         self._mask = 0
         self._load = load
@@ -88,9 +89,17 @@ class Seed:
     def entry(self) -> Entry | None:
         """Where its bytes are, if any are here."""
         for entry in self._find(self.file.key):
-            if entry.stored is not None and entry.body.length == self.file.length and strong_validator(entry.head) == self.file.validator:
+            if entry.stored is not None and entry.body.length == self.file.length and self._is_of_file(entry.head):
                 return entry
         return None
+
+    def _is_of_file(self, head: Head) -> bool:
+        """Asked several times for each piece, of the same head."""
+        if head is not self._seen_head:
+            if strong_validator(head) != self.file.validator:
+                return False
+            self._seen_head = head
+        return True
 
     def has(self, entry: Entry, index: int) -> bool:
         return entry.body.have.covers(*self.pieces.span(index))

@@ -326,8 +326,11 @@ class Swarm:
                     await self._landed(url, index, data, is_owners=errand.is_owners)
                     continue
                 parts.counters.add("peer_received_bytes", len(data))
-                for part in parts.limits.down_parts(data):
-                    await parts.limits.wait_down(len(part))
+                if parts.limits.has_down:
+                    for part in parts.limits.down_parts(data):
+                        await parts.limits.wait_down(len(part))
+                else:
+                    parts.limits.note_down(len(data))
                 if picker.is_held(index):
                     if all(picker.is_held(one) for one in given):
                         return  # another source was quicker with all that is left

@@ -12,7 +12,7 @@ from minicdn.web.protocol import UNENDING, Connection, response_head
 
 BODILESS = (204, 304)
 COPIED_BYTES_MAX = 64 * 1024
-"""Head and body up to this size leave in one write; above it a copy costs more than a second write."""
+"""Up to this size what leaves in one write is joined before; above it a copy costs more than to write from several places."""
 KNOCK_BYTES = 16 * 1024
 """Given to a full socket's transport: little, since they are copied."""
 
@@ -41,7 +41,8 @@ class Answering:
     chunked_encoding: bool | None
     expected_content_length: int
 
-    _held_head: bytes | None = None
+    _held: tuple[bytes, ...] = ()
+    """What leaves with what follows."""
     _plain_fd = -1
 
     async def run_asgi(self, app: Any) -> None:
@@ -82,7 +83,8 @@ class Answering:
         if message["type"] == "http.response.start":
             self._start(message)
         else:
-            self._send_body(message.get("body", b""), is_last=not message.get("more_body", False))
+            is_followed = message.get("minicdn.is_followed", False)
+            self._send_body(message.get("body", b""), is_last=not message.get("more_body", False), is_followed=is_followed)
 
     def _start(self, message: Any) -> None:
         if self.response_started:
@@ -96,7 +98,7 @@ class Answering:
         self._settle_framing(status, fields)
         head = response_head(status, fields, is_chunked=bool(self.chunked_encoding), keeps_alive=self.keep_alive)
         if message.get("minicdn.is_followed"):
-            self._held_head = head
+            self._held = (head,)
         else:
             self.transport.write(head)
 
@@ -115,29 +117,34 @@ class Answering:
         elif length is None:
             self.chunked_encoding = True
 
-    def _send_body(self, body: bytes, *, is_last: bool) -> None:
+    def _send_body(self, body: bytes, *, is_last: bool, is_followed: bool) -> None:
         if self.response_complete or not self.response_started:
             raise RuntimeError("a body without a response")
         if self.scope["method"] == "HEAD":
             body = b""
         if not self.chunked_encoding:
             self._count_down(len(body), is_last=is_last)
-        head, self._held_head = self._held_head, None
         if self.chunked_encoding:
-            parts = [head] if head is not None else []
-            if body:
-                parts += (b"%x\r\n" % len(body), body, b"\r\n")
+            parts = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
             if is_last:
                 parts.append(b"0\r\n\r\n")
             body = b"".join(parts)
-        elif head is not None and len(body) < COPIED_BYTES_MAX:
-            body = head + body
-        elif head is not None:
-            self.transport.write(head)
-        if body:
+        if is_followed and not is_last:
+            self._held = (*self._held, body)
+            return
+        if self._held:
+            self._write_all((*self._held, body))
+            self._held = ()
+        elif body:
             self.transport.write(body)
         if is_last:
             self._end()
+
+    def _write_all(self, parts: tuple[bytes, ...]) -> None:
+        if sum(map(len, parts)) < COPIED_BYTES_MAX:
+            self.transport.write(b"".join(parts))
+        else:
+            self.transport.writelines(parts)
 
     def may_send_files(self, fd: int) -> bool:
         """In the middle of a body that is no chunks and has a place to go, without its transport's help. fd: pages.plain_socket()."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
 from minicdn.core.message import Request
 from minicdn.core.pieces import Pieces, piece_bytes
@@ -23,7 +24,7 @@ from minicdn.web.protocol import Connection
 from minicdn.web.rpc import UNSENT_BYTES_MAX, _read, _refuse, check_target
 from minicdn.web.watching import ClientGone, Receive, Scope, Send, watching
 from minicdn.wire.codec import decode, encode
-from minicdn.wire.pieces import PieceAnswer, PieceRequest, Referral
+from minicdn.wire.pieces import DIGEST_BYTES, PieceAnswer, PieceRequest, Referral
 
 RELAY_BYTES = 64 * 1024
 STREAMING_SECONDS = 0.5
@@ -49,6 +50,8 @@ class PiecesDoor:
         self._rng = rng
         self._name = f"minicdn-{node.id}"
         self._uploads_count = 0
+        self._first_owners: tuple[str, object, frozenset[str]] = ("", None, frozenset())
+        """The file asked for last, the list of peers then, and BELIEVED_MAX owners."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -105,7 +108,12 @@ class PiecesDoor:
 
     def _believed(self, asked: PieceRequest) -> str | None:
         """The hint, where it names an owner of the file, who is believed about it: what comes from there is checked against nothing."""
-        return asked.hint if asked.hint in {member.url for member in owners(asked.key, self._node.peers.members, BELIEVED_MAX)} else None
+        members = self._node.peers.members
+        key, known, urls = self._first_owners
+        if key != asked.key or known is not members:
+            urls = frozenset(member.url for member in owners(asked.key, members, BELIEVED_MAX))
+            self._first_owners = asked.key, members, urls
+        return asked.hint if asked.hint in urls else None
 
     def _plan(self, seed: Seed, asked: PieceRequest) -> _Plan:
         """What is given now, and who is named for the rest. Nothing is awaited: slots are taken and counted at once."""
@@ -169,12 +177,13 @@ class PiecesDoor:
         self._uploads_count += 1
         left = [index for index, _ in plan.given]
         try:
-            await self._send_head(send, answer, length)
+            await self._send_head(send, answer, length, is_followed=_is_at_hand(seed, plan))
             for index, entry in plan.given:
                 assert entry is not None
-                await self._send_piece(send, seed, index, entry)
+                await self._send_piece(scope, send, seed, index, entry)
                 left.remove(index)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await (self._send_metered(scope, send, DIGEST_BYTES, message) if plan.given else send(message))  # waits until all has left
         except (BrokenBody, TimeoutError, UpstreamError):
             scope["minicdn.connection"].cut()
         finally:
@@ -182,43 +191,68 @@ class PiecesDoor:
             for index in left:
                 seed.tracker.left(index, asked.asker)
 
-    async def _send_piece(self, send: Send, seed: Seed, index: int, entry: Entry) -> None:
+    async def _send_piece(self, scope: Scope, send: Send, seed: Seed, index: int, entry: Entry) -> None:
+        """Its last bytes leave with its digest: a packet of 32 bytes would wake the asker once more."""
         start, end = seed.pieces.span(index)
-        body = entry.body
+        body, chunk = entry.body, b""
         reader = self._node.cache.open(body, start, end)
         try:
             while reader.position < end:
+                await self._send_chunk(scope, send, chunk)
                 await body.wait_reach(min(reader.position + RELAY_BYTES, end) - 1)
-                await self._send_chunk(send, await reader.next())
+                chunk = await reader.next()
         finally:
             reader.close()
         digest = await body.find_digest(index)
         if digest is None:
             raise BrokenBody("the piece turned out wrong")
-        await self._send_chunk(send, digest)
+        await self._send_chunk(scope, send, chunk, digest)
 
-    async def _send_chunk(self, send: Send, chunk: bytes) -> None:
-        for part in self._node.limits.up.parts(chunk):
-            await self._node.limits.wait_up(len(part))
-            await self._send_part(send, part)
+    async def _send_chunk(self, scope: Scope, send: Send, chunk: bytes, digest: bytes = b"") -> None:
+        *parts, last = self._node.limits.up.parts(chunk)
+        for part in parts:
+            await self._send_part(scope, send, part)
+        await self._send_part(scope, send, last, digest)
 
-    async def _send_part(self, send: Send, chunk: bytes) -> None:
-        node = self._node
+    async def _send_part(self, scope: Scope, send: Send, chunk: bytes, digest: bytes = b"") -> None:
+        if not chunk:
+            return
+        await self._node.limits.wait_up(len(chunk) + len(digest))
+        message = {"type": "http.response.body", "body": chunk, "more_body": True, "minicdn.is_followed": bool(digest)}
+        await self._send_metered(scope, send, len(chunk), message)
+        if digest:
+            await send({"type": "http.response.body", "body": digest, "more_body": True})
+
+    async def _send_metered(self, scope: Scope, send: Send, size: int, message: dict[str, Any]) -> None:
+        node, connection = self._node, scope.get("minicdn.connection")
         began, sent_bytes = node.uplink.sending(node.clock.monotonic()), 0
         try:
-            async with asyncio.timeout(min(node.settings.client_stall_seconds, SLOT_SECONDS)):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            sent_bytes = len(chunk)
+            if connection is not None and not connection.is_full:
+                await send(message)
+            else:
+                async with asyncio.timeout(min(node.settings.client_stall_seconds, SLOT_SECONDS)):
+                    await send(message)
+            sent_bytes = size
         finally:
             node.uplink.sent(began, sent_bytes, node.clock.monotonic())
         node.counters.add("peer_sent_bytes", sent_bytes)
 
-    async def _send_head(self, send: Send, answer: PieceAnswer, length: int) -> None:
+    async def _send_head(self, send: Send, answer: PieceAnswer, length: int, *, is_followed: bool = False) -> None:
+        """is_followed: by bytes that are at hand, and leave with it."""
         head = encode(answer.to_wire())
         fields = [
             (b"content-type", b"application/x-minicdn"),
             (b"x-minicdn-head", str(len(head)).encode()),
             (b"content-length", str(len(head) + length).encode()),
         ]
-        await send({"type": "http.response.start", "status": 200, "headers": fields})
-        await send({"type": "http.response.body", "body": head, "more_body": True})
+        await send({"type": "http.response.start", "status": 200, "headers": fields, "minicdn.is_followed": True})
+        await send({"type": "http.response.body", "body": head, "more_body": True, "minicdn.is_followed": is_followed})
+
+
+def _is_at_hand(seed: Seed, plan: _Plan) -> bool:
+    """Whether bytes can leave at once."""
+    if not plan.given:
+        return False
+    index, entry = plan.given[0]
+    start, end = seed.pieces.span(index)
+    return entry is not None and not entry.body.is_unchecked and entry.body.have.covers(start, min(start + RELAY_BYTES, end))

@@ -60,8 +60,17 @@ class Connection:
             return
         self._transport.write(response_head(status, fields))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether what is sent now has to wait for the client."""
+        return bool(self._cycle.flow.write_paused)
+
     def bound_unsent(self, bytes_max: int) -> None:
-        """At most so many bytes wait in the kernel to be sent for the first time."""
+        """At most so many bytes wait in the kernel to be sent for the first time; from now on, as long as the connection lasts."""
+        protocol: Any = self._transport.get_protocol()
+        if getattr(protocol, "unsent_bytes_max", None) == bytes_max:
+            return
+        protocol.unsent_bytes_max = bytes_max
         sock = self._transport.get_extra_info("socket")
         if sock is not None and NOTSENT_LOWAT is not None:
             try:

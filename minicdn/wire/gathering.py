@@ -34,6 +34,7 @@ class Gathering:
     """Of a body whose end the system can count up to; else 0."""
     _blocks: Blocks | None = None
     _looking: asyncio.TimerHandle | None = None
+    _socket: Any = None
 
     def _gather_nothing(self) -> None:
         """At the beginning of an exchange."""
@@ -79,8 +80,10 @@ class Gathering:
     def _wake_at(self, count: int) -> None:
         """The system is to say nothing until so many bytes are there, or the end."""
         before, self._wakes_at = self._wakes_at, max(count, 1)
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None and not self._is_lost and before != self._wakes_at:
+        if before == self._wakes_at or self._is_lost or self._transport.is_closing():
+            return
+        sock = self._socket = self._socket or self._transport.get_extra_info("socket")  # which makes a new object each time
+        if sock is not None:
             try:
                 sock.setsockopt(socket.SOL_SOCKET, SO_RCVLOWAT, self._wakes_at)
             except OSError:

@@ -86,7 +86,12 @@ class Exchange:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises Broken or TimedOut where it ends early."""
         stream = self._stream
+        take = getattr(stream, "next", None)
         try:
+            while take is not None:  # our own: a generator less for each chunk
+                if not (chunk := await take()):
+                    return
+                yield chunk
             async with aclosing(stream.__aiter__()) as parts:  # type: ignore[type-var]
                 async for chunk in parts:
                     yield chunk

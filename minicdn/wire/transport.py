@@ -191,10 +191,13 @@ class AnswerStream(httpx.AsyncByteStream):
             self._connection.close()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        read, seconds = self._connection.read, self._read_seconds
+        while chunk := await self.next():
+            yield chunk
+
+    async def next(self) -> bytes:
+        """Empty at the end."""
         try:
-            while chunk := await read(seconds):
-                yield chunk
+            return await self._connection.read(self._read_seconds)
         except Lost as error:
             raise httpx.RemoteProtocolError(str(error)) from error
         except Silent as error:
