@@ -326,11 +326,7 @@ class Swarm:
                     await self._landed(url, index, data, is_owners=errand.is_owners)
                     continue
                 parts.counters.add("peer_received_bytes", len(data))
-                if parts.limits.has_down:
-                    for part in parts.limits.down_parts(data):
-                        await parts.limits.wait_down(len(part))
-                else:
-                    parts.limits.note_down(len(data))
+                await parts.limits.wait_down(len(data))
                 if picker.is_held(index):
                     if all(picker.is_held(one) for one in given):
                         return  # another source was quicker with all that is left
