@@ -73,6 +73,8 @@ def twice_at_a_time(fetches: list[Fetch], file: File) -> str | None:
             is_current = abs(one.began_at - other.began_at) < file.max_age - DATE_SECONDS
             is_together = is_current and together > (0 if one.is_whole and other.is_whole else GIVEN_UP_SECONDS)
             overlap = min(one.sent_until, other.sent_until) - max(one.start, other.start)
+            if other.is_whole and one.is_part and not file.has_validator:
+                continue  # nothing says that the part and the whole are of one version
             if is_together and overlap > (0 if one.is_part == other.is_part else LEFT_BYTES) and one.version == other.version:
                 return f"{one} and {other}"
     return None

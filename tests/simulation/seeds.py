@@ -20,4 +20,5 @@ FOUND = {
     4479: "Of a partial file whose upstream sends no parts, the owner began to send what it had before it asked for the rest.",
     5931: "A part was asked for 1 ms after the whole, whose head was not there yet: it did not wait for it, and was fetched a second time.",
     9066: "The simulator's own: a file that was out of date by its Date before all of it had come was rightly asked for again.",
+    9875: "The simulator's own: beside a part without a validator the whole has to come whole; nothing says that they are of one version.",
 }
