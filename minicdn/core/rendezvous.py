@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from heapq import nsmallest
 from math import log, log1p
+from operator import itemgetter
 from typing import Protocol, TypeVar
 
 
@@ -26,6 +27,9 @@ class Weighted(Protocol):
 M = TypeVar("M", bound=Weighted)
 
 _DRAWS = 1 << 64
+SORTED_MAX = 64
+"""So many are sorted sooner than the first of them are picked."""
+_NEARNESS = itemgetter(0, 1)
 
 
 def score(key: bytes, member_id: str, weight: float) -> float:
@@ -47,6 +51,7 @@ def rank(key: str, members: Iterable[M], count: int | None = None, *, name_of: C
     name_of: what of a member is hashed. Members without weight (0 or less) own nothing and are left out.
     """
     name = key.encode("utf-8", "surrogateescape")
-    scored = ((score(name, name_of(member), member.weight), name_of(member), member) for member in members if member.weight > 0)
-    picked = sorted(scored, key=lambda row: row[:2]) if count is None else nsmallest(count, scored, key=lambda row: row[:2])
+    scored = [(score(name, named := name_of(member), member.weight), named, member) for member in members if member.weight > 0]
+    is_long = count is not None and len(scored) > SORTED_MAX
+    picked = nsmallest(count, scored, key=_NEARNESS) if is_long else sorted(scored, key=_NEARNESS)[:count]  # type: ignore[arg-type]
     return [member for _, _, member in picked]

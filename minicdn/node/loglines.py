@@ -90,6 +90,10 @@ class LogShipper:
             self._wake.clear()
             while self._take_batch():
                 await self._ship_or_wait()
+                if self._in_flight is None and len(self._buffer) < LOG_BATCH_MAX:  # few: a batch of them costs as much as a full one
+                    if self._buffer:
+                        self._wake.set()
+                    break
 
     async def flush(self, seconds: float) -> int:
         """Ships what is left, once `run` is over, for at most `seconds`; returns the count of lines that were left behind."""

@@ -87,15 +87,16 @@ class Swarms:
         if not fill.may_deal or supply.kind is not Kind.FOUND or supply.stored is None or supply.length is None:
             return False
         end = supply.length if supply.end is None else supply.end
-        if supply.deal is None and not self._is_worth_parting(fill.request.key, supply, end - supply.offset):
+        wanted = end - supply.offset
+        if not self._is_worth(supply.head, supply.length, wanted):
             return False
-        is_worth = self._is_worth(supply.head, supply.length, end - supply.offset)
-        return is_worth and (supply.deal is not None or len(self._dealers()) > 1)
+        return supply.deal is not None or (self._is_worth_parting(fill.request.key, supply, wanted) and len(self._dealers()) > 1)
 
     def _is_worth_parting(self, key: str, supply: Supply, wanted: int) -> bool:
         """Whether an upstream's answer is to be passed on in pieces, or left unread and asked for by those who own them."""
-        is_better = wanted > self.streamed_bytes_max or self._is_slow_for_all()
-        if supply.source != "upstream" or not is_better or not (self._has_parts(supply.head) or supply.end is not None):
+        if supply.source != "upstream" or not (wanted > self.streamed_bytes_max or self._is_slow_for_all()):
+            return False
+        if supply.end is None and not self._has_parts(supply.head):
             return False
         validator = strong_validator(supply.head)
         return validator is not None and not self._seeding.is_partless(FileId(key, validator, supply.length or 0))

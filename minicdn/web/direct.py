@@ -166,6 +166,7 @@ class Waiting:
             return
         begun, outcome = self._begun, future.result()
         assert begun is not None
+        self._begun = None  # the fill knows this request, for interim answers: that circle would wait for the collector, body and all
         limits, client = self._direct.node.limits, self._connection.client
         is_short = _is_short(outcome) and not (limits.has_up and not is_loopback(client))
         found = self._direct.node.cache.settle(begun) if is_short else None

@@ -68,7 +68,14 @@ class FetchRequest:
 
     def to_wire(self) -> dict[str, Any]:
         """What is not said is as it is by default."""
-        return said(self, _REQUEST)
+        if self.held is not None or self.range is not None or self.validator is not None or self.target is not None or self.wants_fresh:
+            return said(self, _REQUEST)
+        found: dict[str, Any] = {"method": self.method, "key": self.key, "fields": self.fields}
+        if self.mark:
+            found["mark"] = self.mark
+        if self.asker is not None:
+            found["asker"] = self.asker
+        return found
 
     @classmethod
     def from_wire(cls, found: Any) -> FetchRequest:

@@ -368,7 +368,7 @@ def _take_settings(take: Taker) -> SharedSettings | None:
 
 def _line_to_wire(line: LogLine) -> dict[str, Any]:
     """A note travels as JSON text: msgpack has no whole numbers beyond 64 bits, and its own bounds of nesting."""
-    found = line._asdict()
+    found: dict[str, Any] = dict(zip(LogLine._fields, line, strict=True))
     found["header_data"] = None if line.header_data is None else json.dumps(line.header_data)
     found["key"], found["user_agent"] = line.key[:TEXT_MAX], line.user_agent[:TEXT_MAX]
     return found

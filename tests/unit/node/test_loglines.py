@@ -160,6 +160,29 @@ def test_batches_are_bounded_in_lines() -> None:
     assert [len(batch.lines) for batch in desk.batches] == [LOG_BATCH_MAX, 1]
 
 
+def test_lines_that_come_while_a_batch_is_under_way_are_gathered_for_the_next() -> None:
+    """Shipped at once, each batch would carry the few lines that came while the one before it was sent."""
+    desk, gathered = Desk(), []
+    desk.shipper.configure("http://a", True)
+    take = desk.shipper._take_batch
+
+    async def send(batch: LogBatch) -> None:
+        desk.batches.append(batch)
+        if len(desk.batches) < 4:
+            desk.shipper.emit(line(len(desk.batches)))
+        desk.arrived.set()
+
+    def take_batch() -> bool:
+        gathered.append(desk.shipper._wake.is_set())
+        return take()
+
+    desk.shipper._send, desk.shipper._take_batch = send, take_batch  # type: ignore[method-assign]
+    desk.shipper.emit(line(0))
+    run_until(desk, lambda: len(desk.batches) == 4)
+    assert desk.keys == ["/0", "/1", "/2", "/3"]
+    assert gathered[:4] == [False] * 4, "each was taken after a rest, with the bell reset"
+
+
 @pytest.mark.parametrize("text", ["a", "ä", "\U0001f4a1"])
 @pytest.mark.parametrize("wrap", [str, lambda text: [text]], ids=["text", "json"])
 def test_batches_of_long_notes_fit_into_a_message(text: str, wrap: Callable) -> None:
