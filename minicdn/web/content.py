@@ -21,7 +21,8 @@ from minicdn.node.found import Begun, Found
 from minicdn.node.limits import is_loopback
 from minicdn.node.mending import rest_of
 from minicdn.node.node import Node
-from minicdn.node.passing import passed_fields
+from minicdn.node.passing import Uploads, passed_fields
+from minicdn.node.patience import PatientUpstream
 from minicdn.node.reading import FollowingReader
 from minicdn.node.suppliers import full_key
 from minicdn.web.express import Express
@@ -44,6 +45,7 @@ class Content:
         self.name = f"minicdn-{node.id}"
         """This node's pseudonym in Via and Cache-Status."""
         self.express = Express(node, self.name, is_open)
+        self._uploads = Uploads(node.settings.upstream_connections_max, node.settings.upstream_read_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its head to its log line."""
@@ -150,11 +152,19 @@ class Content:
         if node.upstream is None:
             raise ClientError(503, "the upstream is not known yet: this node has not reached its manager")
         node.counters.add("passes_count")
-        has_content = has(request.fields, b"content-length") or has(request.fields, b"transfer-encoding")
-        content = _uploaded(response.receive) if has_content else None
+        if has(request.fields, b"content-length") or has(request.fields, b"transfer-encoding"):
+            async with self._uploads.turn():
+                await self._pass_on(response, request, node.upstream, _uploaded(response.receive))
+        else:
+            await self._pass_on(response, request, node.upstream, None)
+
+    async def _pass_on(
+        self, response: Response, request: Request, upstream: PatientUpstream, content: AsyncIterator[bytes] | None
+    ) -> None:
+        node = self._node
         response.source = "upstream"
         fields = add_via(passed_fields(request.fields), self.name)
-        answer = await node.upstream.send(request.method, full_key(request), fields, content, on_interim=response.inform)
+        answer = await upstream.send(request.method, full_key(request), fields, content, on_interim=response.inform)
         try:
             await node.invalidate(request, answer.head)
             member = cache_status(self.name, fwd="method", fwd_status=answer.head.status)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from minicdn.settings import Settings
 from tests.kit.asking import ask, open_answer
 from tests.kit.files import MIB, bytes_of
 from tests.kit.origin import held, whole
@@ -78,6 +79,21 @@ def test_no_descriptors_left(stage: Stage) -> None:
     assert eventually(lambda: manager.ask(path).status == 200, "an answer with the descriptors that are free again")
     assert eventually(lambda: manager.ask(cold).body == bytes_of("cold", 2 * MIB), "a miss")
     assert "Traceback" not in manager.output
+
+
+def test_uploads_that_do_not_end_leave_the_upstream_to_others(stage: Stage) -> None:
+    origin = stage.origin()
+    path = origin.on("/wanted", whole(b"wanted"))
+    manager = stage.manager(origin.url)
+    head = b"POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 50\r\n\r\nh"
+    uploads = [_connect(manager.port) for _ in range(2 * Settings().upstream_connections_max)]
+    for upload in uploads:
+        upload.sendall(head)
+    eventually(lambda: manager.stats()["passes_count"] == len(uploads), "all uploads to have begun")
+    assert manager.ask(path).body == b"wanted"
+    for upload in uploads:
+        upload.close()
+    assert manager.ask("/upload", method="POST", body=b"whole").status == 404, "their turns are free again"
 
 
 def test_an_owner_that_can_open_no_connection_costs_the_others_nothing(stage: Stage) -> None:
