@@ -8,7 +8,6 @@ people          PURGE  /_purge  /_log  /_explain and whatever else is under /_: 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,12 +18,11 @@ from minicdn.errors import ClientError
 from minicdn.node.limits import is_loopback
 from minicdn.web.protocol import target_of
 from minicdn.web.status import text_fields
-from minicdn.web.watching import Receive, Scope, Send
+from minicdn.web.watching import Receive, Scope, Send, read_message
 
 OPEN = (b"/_health", b"/_peers", b"/_stats")
 RPC = b"/_rpc/"
 BODY_BYTES_MAX = 1024 * 1024
-BODY_SECONDS = 10.0
 SAY_AGAIN_SECONDS = 60.0
 TOKENLESS = "without a token this is answered to the node's own machine only; give the nodes one with --token-file"
 Door = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -55,7 +53,7 @@ class Guard:
             if value is not None and value[:7].lower() == b"bearer " and not path.startswith(RPC):
                 self._check_bearer(self._keys, value[7:].strip())
             else:
-                body = await _read(receive)
+                body = await read_message(scope, receive, BODY_BYTES_MAX)
                 mac = self._check_signed(self._keys, scope, value, body)
                 receive, send = _again(body, receive), _signing(send, self._keys, mac)
         except ClientError as error:
@@ -114,29 +112,6 @@ class Guard:
             self._said_at = now
             client = (scope.get("client") or ("?", 0))[0]
             self._role.say(f"refused {scope['method']} {scope['path'][:80]!r} of {client}: {error.reason}")
-
-
-async def _read(receive: Receive) -> bytes:
-    """All of it. A message that came whole, as nearly all do, costs no timer."""
-    collected = bytearray()
-    if not _is_more(await receive(), collected):
-        return bytes(collected)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while _is_more(await receive(), collected):
-                pass
-    except TimeoutError:
-        raise ClientError(408, f"the message did not arrive within {BODY_SECONDS:g} s") from None
-    return bytes(collected)
-
-
-def _is_more(message: dict[str, Any], collected: bytearray) -> bool:
-    if message["type"] == "http.disconnect":
-        raise ClientError(400, "the message broke off")
-    collected += message.get("body", b"")
-    if len(collected) > BODY_BYTES_MAX:
-        raise ClientError(413, f"a message has at most {BODY_BYTES_MAX} bytes")
-    return bool(message.get("more_body"))
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

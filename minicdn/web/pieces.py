@@ -21,8 +21,8 @@ from minicdn.node.node import Node
 from minicdn.node.seeding import Changed, FileId, NoRoom, Seed
 from minicdn.store.entry import Entry
 from minicdn.web.protocol import Connection
-from minicdn.web.rpc import UNSENT_BYTES_MAX, _read, _refuse, check_target
-from minicdn.web.watching import ClientGone, Receive, Scope, Send, watching
+from minicdn.web.rpc import REQUEST_BYTES_MAX, UNSENT_BYTES_MAX, _refuse, check_target
+from minicdn.web.watching import ClientGone, Receive, Scope, Send, read_message, watching
 from minicdn.wire.codec import decode, encode
 from minicdn.wire.pieces import DIGEST_BYTES, PieceAnswer, PieceRequest, Referral
 
@@ -57,7 +57,7 @@ class PiecesDoor:
         try:
             if scope["method"] != "POST":
                 raise ClientError(405, "peers ask with POST")
-            asked = PieceRequest.from_wire(decode(await _read(receive)))
+            asked = PieceRequest.from_wire(decode(await read_message(scope, receive, REQUEST_BYTES_MAX)))
             if asked.size != piece_bytes(asked.length):
                 raise ClientError(400, "files are not cut like that")
         except ClientError as error:

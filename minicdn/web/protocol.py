@@ -79,6 +79,11 @@ class Connection:
                 pass  # a system without it: the uplink is then measured less well, that is all
 
     @property
+    def has_all(self) -> bool:
+        """Whether all of the request has come."""
+        return not self._cycle.more_body
+
+    @property
     def can_send_files(self) -> bool:
         """Whether the body that is under way may go from a file to the socket in the kernel."""
         send_file = getattr(self._cycle, "send_file", None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
 from minicdn.core.freshness import current_age, to_facts
 from minicdn.core.headers import end_to_end
@@ -25,7 +24,7 @@ from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.web.protocol import Connection
 from minicdn.web.status import text_fields
-from minicdn.web.watching import ClientGone, Receive, Scope, Send, watching
+from minicdn.web.watching import ClientGone, Receive, Scope, Send, read_message, watching
 from minicdn.wire.codec import decode, encode
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
 
@@ -43,7 +42,7 @@ class PeerDoor:
         try:
             if scope["method"] != "POST":
                 raise ClientError(405, "peers ask with POST")
-            fetch = FetchRequest.from_wire(decode(await _read(receive)))
+            fetch = FetchRequest.from_wire(decode(await read_message(scope, receive, REQUEST_BYTES_MAX)))
         except ClientError as error:
             await _refuse(send, error)
             return
@@ -237,19 +236,6 @@ def _no(error: MinicdnError) -> FetchAnswer:
     if isinstance(error, UpstreamError):
         return FetchAnswer("failed", detail=str(error), timed_out=error.timed_out, retry_after_seconds=error.retry_after_seconds)
     return FetchAnswer("failed", detail=str(error))
-
-
-async def _read(receive: Receive) -> bytes:
-    collected = bytearray()
-    while True:
-        message: dict[str, Any] = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientError(400, "the message ended early")
-        collected += message["body"]
-        if len(collected) > REQUEST_BYTES_MAX:
-            raise ClientError(413, "the message is too long")
-        if not message.get("more_body"):
-            return bytes(collected)
 
 
 async def _refuse(send: Send, error: ClientError) -> None:

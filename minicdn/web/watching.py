@@ -1,4 +1,4 @@
-"""Who asked may leave: what a door knows of that, in ASGI's terms."""
+"""Who asked may leave, or never end what he says: what a door knows of that, in ASGI's terms."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from minicdn.errors import ClientError
+
+MESSAGE_SECONDS = 10.0
+"""How long a message may take to arrive."""
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -39,3 +43,28 @@ class watching:
         if self._is_gone and kind is not None and issubclass(kind, asyncio.CancelledError):
             self._task.uncancel()
             raise ClientGone from None
+
+
+async def read_message(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
+    """All of a request's body. One that is here already, as nearly all are, costs no timer. Raises ClientError."""
+    connection = scope.get("minicdn.connection")
+    if connection is not None and connection.has_all:
+        return await _read(receive, bytes_max)
+    try:
+        async with asyncio.timeout(MESSAGE_SECONDS):
+            return await _read(receive, bytes_max)
+    except TimeoutError:
+        raise ClientError(408, f"the message did not arrive within {MESSAGE_SECONDS:g} s") from None
+
+
+async def _read(receive: Receive, bytes_max: int) -> bytes:
+    collected = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientError(400, "the message broke off")
+        collected += message.get("body", b"")
+        if len(collected) > bytes_max:
+            raise ClientError(413, f"a message has at most {bytes_max} bytes")
+        if not message.get("more_body"):
+            return bytes(collected)

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("httptools")
 
 from minicdn.core.shedding import RESERVE_MIN
-from minicdn.web import places, shedding
+from minicdn.web import places, shedding, watching
 from minicdn.web.h11_protocol import PlainProtocol
 from minicdn.web.httptools_protocol import ContentProtocol
 from tests.unit.web.lanes import Side, Upstream, Watch, get, upstream
@@ -149,6 +149,22 @@ def test_peers_are_answered_from_the_reserve() -> None:
             late = await door.connect()
             late.send(b"POST /_rpc/get HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n\x00")
             assert (await late.head()).startswith(b"HTTP/1.1 400 "), "heard, and told what is wrong with it"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("target", ["/_rpc/get", "/_rpc/pieces"])
+def test_who_begins_a_message_and_does_not_end_it_does_not_take_the_reserve(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "MESSAGE_SECONDS", 0.05)
+
+    async def story() -> None:
+        async with crowded() as (door, _):
+            head = f"POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 50\r\n\r\n".encode()
+            clients = [await door.connect() for _ in range(PLACES + RESERVE_MIN)]
+            for client in clients:
+                client.send(head)
+            assert all([b" 408 " in await client.head() for client in clients])
+            assert (await (await door.connect()).ask("/_health")).startswith(b"HTTP/1.1 200 ")
 
     asyncio.run(story())
 
