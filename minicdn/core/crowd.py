@@ -23,7 +23,7 @@ from minicdn.core.picker import Picker
 from minicdn.core.pieces import Dealer, Pieces
 from minicdn.core.sources import Source
 from minicdn.core.tracker import CROWD_FLOW_RATE, is_crowd
-from minicdn.core.wants import WANTED
+from minicdn.core.wants import WANTED, indices, lowest
 from minicdn.core.window import Window
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class CrowdPicker(Picker):
         for _ in range(LOOKS_MAX):
             source = self.sources.one(rng)
             if source is not None and source.have_mask & open_mask and self._may_ask(source, now) and source.may_hold_for_us(now):
-                return Errand(source.url, (_lowest(source.have_mask & open_mask),), False)
+                return Errand(source.url, (lowest(source.have_mask & open_mask),), False)
         index = _some(wanted, rng)
         if self._queued_at.get(index) != self._owner_url(index) and self.sources.has_holder(index, now):
             return None  # who stands in for its owner would load it anew
@@ -119,9 +119,7 @@ class CrowdPicker(Picker):
 
     def _of_owner(self, mask: int, now: float) -> Errand | None:
         """The first of these pieces whose owner, or who stands in for him, can be asked."""
-        while mask:
-            index = _lowest(mask)
-            mask &= mask - 1
+        for index in indices(mask):
             if index in self._queued_at:
                 url = self._queued_at[index]
                 source = self.sources.get(url)
@@ -140,9 +138,9 @@ class CrowdPicker(Picker):
             self._polled[source.url] = None
             found.append(Errand(source.url, (), False))
 
-    def knows(self, url: str, have_mask: int) -> None:
+    def knows(self, url: str, have_mask: int, *, is_thin: bool = False) -> None:
         self._polled.pop(url, None)
-        super().knows(url, have_mask)
+        super().knows(url, have_mask, is_thin=is_thin)
 
     def failed(self, url: str | None, indices: Iterable[int], now: float) -> None:
         self._polled.pop(url, None)
@@ -161,12 +159,8 @@ class CrowdPicker(Picker):
                 self._stand_in(index, url, now)
 
 
-def _lowest(mask: int) -> int:
-    return (mask & -mask).bit_length() - 1
-
-
 def _some(mask: int, rng: random.Random) -> int:
     """One of the bits, by chance."""
     for _ in range(int(rng.random() * mask.bit_count())):
         mask &= mask - 1
-    return _lowest(mask)
+    return lowest(mask)

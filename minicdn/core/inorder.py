@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minicdn.core import crowd
-from minicdn.core.flights import Errand
 from minicdn.core.picker import Picker
 from minicdn.core.pieces import Dealer, Pieces
 from minicdn.core.sources import Source
 from minicdn.core.tracker import is_crowd
+from minicdn.core.wants import lowest
 
 
 class InOrderPicker(Picker):
@@ -29,25 +29,20 @@ class InOrderPicker(Picker):
     def received(self, index: int, url: str | None, size: int, now: float) -> list[str | None]:
         losers = super().received(index, url, size, now)
         if index >= self._streamed_count and self._hint != self.me:
-            self.knows(self._hint, (2 << index) - (1 << self._streamed_count))
+            self.knows(self._hint, (2 << index) - (1 << self._streamed_count), is_thin=self.sources.get(self._hint).is_thin)
             self._streamed_count = index + 1
         return losers
 
-    def _steal(self, source: Source, now: float) -> Errand | None:
+    def _stolen(self, source: Source, mask: int) -> int:
         """Of the streamer's pieces the first from this node's own place on; of others' the first."""
-        errand = super()._steal(source, now)
-        if errand is None or source.url != self._hint:
-            return errand
-        mask = source.have_mask & self._wants.mask & self._window.mask & ~self._owners_only_mask
-        [first] = errand.indices
+        first = lowest(mask)
+        if source.url != self._hint:
+            return first
         start = first + (mask.bit_length() - first) * self._place // max(len(self._dealers), 1)
-        mask = mask >> start << start
-        return Errand(source.url, ((mask & -mask).bit_length() - 1,), False)
+        return lowest(mask >> start << start)
 
 
-def picker_for(
-    hint: str | None, key: str, pieces: Pieces, dealers: Sequence[Dealer], owned: Sequence[int], me: str | None
-) -> Picker:
+def picker_for(hint: str | None, key: str, pieces: Pieces, dealers: Sequence[Dealer], owned: Sequence[int], me: str | None) -> Picker:
     if hint is None or is_crowd((dealer.weight for dealer in dealers), pieces.size):
         return crowd.picker_for(key, pieces, dealers, owned, me)
     return InOrderPicker(key, pieces, dealers, owned, me, hint)

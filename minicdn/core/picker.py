@@ -12,8 +12,7 @@ although its bytes are there. Several are in flight for each source, so that no 
 A flight is late when nothing has come of it for a multiple of what flights take, while others brought something: then a second one, to
 another source, is begun beside it. A source that is silent altogether is taken for gone.
 
-Nothing here looks at all sources for one event: a swarm may have a thousand. Times are monotonic seconds, given by the caller; `rng`
-decides between equals.
+Nothing here looks at all sources for one event: a swarm may have a thousand. Times are monotonic seconds, given by the caller.
 """
 
 from __future__ import annotations
@@ -24,16 +23,13 @@ from typing import TYPE_CHECKING
 
 from minicdn.core.flights import Errand, Flight, Flights
 from minicdn.core.pieces import Backups, Dealer, Pieces
-from minicdn.core.sources import STALLS_MAX, Source, Sources
-from minicdn.core.wants import FLYING, HELD, UNWANTED, WANTED, Wants
+from minicdn.core.sources import FLIGHTS_MORE, FLIGHTS_PER_SOURCE, STALLS_MAX, Source, Sources
+from minicdn.core.wants import FLYING, HELD, UNWANTED, WANTED, Wants, indices, lowest
 from minicdn.core.window import Window
 
 if TYPE_CHECKING:
     import random
 
-FLIGHTS_PER_SOURCE, FLIGHTS_UNPROVEN, SLOW = 4, 2, 0.5
-"""Unproven: of one that has brought nothing yet, or brings less than SLOW times what is usual: with four, half of the uplinks slow gave
-1.36 in place of 1.25 (slowest over ideal). Six of each give 1.18 in place of 1.11 where slow uplinks are known."""
 LOOK_AHEAD, FLIGHTS_MAX = 512, 512
 """Pieces. With 64 ahead all wait for the slowest owner: 1.85 in place of 1.25 with slow uplinks, 1.59 in place of 1.13 with 32 peers. And
 as many flights as pieces are loading in the whole swarm, since each piece comes at its share of the upstream's rate."""
@@ -84,6 +80,7 @@ class Picker:
     @sources.setter
     def sources(self, known: Sources) -> None:
         """What an earlier picker learned of the others; while nothing is under way."""
+        known.nothing_asked()
         self._sources = known
         self._flights = Flights(known)
 
@@ -154,9 +151,11 @@ class Picker:
                 self.sources.took(url, size, now - flight.began_at)
         return self.have(index)
 
-    def knows(self, url: str, have_mask: int) -> None:
-        """A source said what it holds."""
-        self.sources.get(url).have_mask |= have_mask
+    def knows(self, url: str, have_mask: int, *, is_thin: bool = False) -> None:
+        """A source said what it holds, and of its uplink."""
+        source = self.sources.get(url)
+        source.have_mask |= have_mask
+        source.is_thin = is_thin
         self._eager[url] = None
         if have_mask & self._unheard_mask:
             self._unheard_mask &= ~have_mask
@@ -173,7 +172,8 @@ class Picker:
         if not self._end_flight(index, url):
             return
         is_open = not self._owners_only_mask >> index & 1
-        known = self.sources.choose(index, now, rng, besides=(url, self.me), room=FLIGHTS_PER_SOURCE) if is_open else None
+        room = FLIGHTS_MORE if source.is_thin else FLIGHTS_PER_SOURCE
+        known = self.sources.choose(index, now, rng, besides=(url, self.me), room=room) if is_open else None
         if known is not None:
             self._queue(index, known, is_referred=True)
         else:
@@ -241,8 +241,9 @@ class Picker:
     def _take(self, source: Source, now: float, found: list[Errand]) -> None:
         self._idle.pop(source.url, None)
         while self._flights.count < FLIGHTS_MAX:
-            most = FLIGHTS_PER_SOURCE if source.bytes_per_second > SLOW * self.sources.usual else FLIGHTS_UNPROVEN
-            if source.flights_count >= most:
+            if source.flights_count >= self.sources.flights_max(source, self._flights.count):
+                if not source.flights_count:
+                    self._idle[source.url] = None
                 return
             if source.is_resting(now):
                 heappush(self._waking, (source.resting_until, source.url or ""))
@@ -268,11 +269,15 @@ class Picker:
         return None
 
     def _steal(self, source: Source, now: float) -> Errand | None:
-        """A piece of others that it holds, the first one in the file."""
+        """A piece of others that it holds."""
         if not source.may_hold_for_us(now):
             return None
         mask = source.have_mask & self._wants.mask & self._window.mask & ~self._owners_only_mask
-        return Errand(source.url, ((mask & -mask).bit_length() - 1,), False) if mask else None
+        return Errand(source.url, (self._stolen(source, mask),), False) if mask else None
+
+    def _stolen(self, source: Source, mask: int) -> int:
+        """Which of those that it holds: the first one in the file."""
+        return lowest(mask)
 
     def _look_again(self) -> None:
         for _ in range(min(LOOKS_MAX, len(self._idle))):
@@ -323,7 +328,7 @@ class Picker:
         if len(asked) >= FLIGHTS_PER_PIECE:
             self._end_flight(index, flights[0].url)
         is_open = not self._owners_only_mask >> index & 1
-        source = self.sources.choose(index, now, rng, besides=(*asked, self.me), room=FLIGHTS_PER_SOURCE + 1) if is_open else None
+        source = self.sources.choose(index, now, rng, besides=(*asked, self.me), room=FLIGHTS_MORE) if is_open else None
         if source is not None:
             return Errand(source.url, (index,), False)
         for url in self.backups.urls(index):
@@ -388,12 +393,8 @@ class Picker:
     def _advance(self) -> None:
         """The window moves on: who is asked for what is new in it, and some who may have it, are looked at again."""
         fresh = self._window.look(self._wants.missing_mask, self._unheard_mask) & self._wants.mask
-        if not fresh:
-            return
-        while fresh:
-            lowest = fresh & -fresh
-            fresh ^= lowest
-            index = lowest.bit_length() - 1
+        for index in indices(fresh):
             if index in self._queued_at:
                 self._eager[self._queued_at[index]] = None
-        self._look_again()
+        if fresh:
+            self._look_again()

@@ -162,6 +162,12 @@ def _score(index: int, salt: int, weight: float) -> float:
     return -log1p(-((mixed >> 11) + 0.5) / (1 << 53)) / weight
 
 
+def share_of(url: str | None, dealers: Sequence[Dealer]) -> float:
+    """Of the pieces, beside what each has on average; 0 for who owns none."""
+    total = fsum(dealer.weight for dealer in dealers)
+    return next((dealer.weight * len(dealers) / total for dealer in dealers if dealer.url == url and total), 0.0)
+
+
 def shares(owned: Iterable[int], members_count: int) -> list[int]:
     """How many pieces each of so many members owns."""
     counted = [0] * members_count

@@ -36,6 +36,8 @@ OPEN_MAX = 512
 HOLDERS_MAX = 32
 REFERRED_MAX = 3
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.05, 0.5
+STREAMING_SECONDS = 0.5
+"""After so long a holder that still streams is asked again."""
 
 
 def is_crowd(shares: Iterable[float], piece_bytes: int) -> bool:

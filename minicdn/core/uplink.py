@@ -29,6 +29,14 @@ HALF_LIFE_SECONDS = 120.0
 STALE_SECONDS, FORGET_SECONDS = 60.0, 3600.0
 """For so long a rate, and the best one, are believed without new evidence."""
 
+THIN = 0.5
+
+
+def is_thin(uplink: float | None, owed_bytes: float, seconds: float) -> bool:
+    """Whether a node's uplink carries so much less than the share of copies that falls to it that others had better pass them on.
+    owed_bytes: what it has taken in so many seconds, times its share of the pieces beside that of others."""
+    return uplink is not None and uplink * seconds < THIN * owed_bytes
+
 
 class UplinkMeter:
     """`waiting_count`: sends that are waited for now. Instants are monotonic seconds, rates bytes per second of busy time."""

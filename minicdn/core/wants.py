@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 UNWANTED, WANTED, FLYING, HELD = range(4)
 
 
@@ -33,3 +35,15 @@ class Wants:
     def turn(self, index: int) -> int:
         """The lower, the sooner it is asked for."""
         return self._turns[index]
+
+
+def indices(mask: int) -> Iterator[int]:
+    """The pieces in the mask, in file order."""
+    while mask:
+        yield lowest(mask)
+        mask &= mask - 1
+
+
+def lowest(mask: int) -> int:
+    """The first one of the pieces in the mask, which has some."""
+    return (mask & -mask).bit_length() - 1

@@ -75,6 +75,8 @@ class Seed:
         do not agree on who that is would wait for each other in a ring."""
         self.is_partless = False
         """The upstream has sent the whole where a piece was asked for: it is taken as it comes, and that once at a time."""
+        self.is_thin = False
+        """This node's uplink (core/uplink.py), beside what it takes of this file."""
         self._whole: asyncio.Task[None] | None = None
         self._seen_head: Head | None = None
         self._masked: tuple[object, ...] | None = None

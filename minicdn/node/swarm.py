@@ -17,6 +17,8 @@ from contextlib import suppress
 from minicdn.core.inorder import picker_for
 from minicdn.core.message import Request
 from minicdn.core.picker import Errand, Picker
+from minicdn.core.pieces import share_of
+from minicdn.core.uplink import is_thin
 from minicdn.errors import BrokenBody, CopyLost, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.deals import Deal
 from minicdn.node.doubts import VAIN_SECONDS, Doubts
@@ -53,7 +55,7 @@ class Swarm:
         self._error: MinicdnError | None = None
         self._doubts = Doubts()
         self._has_lease = False
-        self._moved_at = 0.0
+        self._moved_at, self._began = 0.0, (0.0, 0)
         self._voucher = Voucher(parts.client, parts.clock, me, self._owner_of, self._digest_question)
         self.given_by: dict[str, int] = {}
         """How many pieces each peer has sent."""
@@ -85,7 +87,7 @@ class Swarm:
                         self.picker.lose(index, now)
                 self.picker.want(wanted, now)
         if not self.is_working and self._expected:
-            self._error, self._moved_at = None, now
+            self._error, self._moved_at, self._began = None, now, (now, self._body.have.total_bytes)
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"swarm {self._request.key}")
         self._again.set()
 
@@ -131,7 +133,7 @@ class Swarm:
                 if now - self._moved_at > VAIN_SECONDS and not picker.flights_count:
                     self._error = PeerError("nobody is left who has the rest, or may fetch it")
                     return
-                self._look_what_came()
+                self._look_around(now)
                 errands = picker.tick(now, rng)
             else:
                 errands = picker.errands(now, rng)
@@ -142,8 +144,11 @@ class Swarm:
             if not picker.is_done:
                 await self._wait(min(tick_at, picker.next_at() or tick_at) - now)
 
-    def _look_what_came(self) -> None:
+    def _look_around(self, now: float) -> None:
         """Where the whole comes in one stream, others' pieces come with it."""
+        began_at, had_bytes = self._began
+        owed_bytes = (self._body.have.total_bytes - had_bytes) * share_of(self._me, self.deal.dealers)
+        self.picker.sources.is_thin = self.seed.is_thin = is_thin(self._parts.uplink.best(now), owed_bytes, now - began_at)
         if self.seed.is_partless:
             for index in self._pieces.within(0, self._body.have.reach(0)):
                 self.picker.have(index)
@@ -189,13 +194,8 @@ class Swarm:
 
     def _forget_wants(self) -> None:
         """The next who wants something begins with a picker that knows what this one learned of the others."""
-        sources = self.picker.sources
-        self.picker = self._new_picker()
+        sources, self.picker = self.picker.sources, self._new_picker()
         self.picker.sources = sources
-        for url in list(sources.urls()):
-            source = sources.get(url)
-            source.flights_count = 0
-            source.drain()
 
     async def _go(self, errand: Errand) -> None:
         if errand.url is None or errand.url == self._me:
@@ -302,7 +302,7 @@ class Swarm:
                 return
             case "refused":
                 raise PeerError(f"{url} refused: {answer.detail}")
-        picker.knows(url, answer.have_mask)
+        picker.knows(url, answer.have_mask, is_thin=answer.is_thin)
         for referral in answer.referrals:
             if referral.digest is not None and errand.is_owners:
                 self._voucher.heard(referral.index, referral.digest)

@@ -14,7 +14,7 @@ from typing import Any
 from minicdn.core.message import Request
 from minicdn.core.pieces import Pieces, piece_bytes
 from minicdn.core.roster import owners
-from minicdn.core.tracker import is_crowd, is_full, retry_seconds
+from minicdn.core.tracker import STREAMING_SECONDS, is_crowd, is_full, retry_seconds
 from minicdn.core.via import has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
 from minicdn.node.node import Node
@@ -27,8 +27,6 @@ from minicdn.wire.codec import decode, encode
 from minicdn.wire.pieces import DIGEST_BYTES, PieceAnswer, PieceRequest, Referral
 
 RELAY_BYTES = 64 * 1024
-STREAMING_SECONDS = 0.5
-"""After so long a holder that still streams is asked again."""
 SLOT_SECONDS = 60.0
 """A peer that takes nothing for so long loses its slot, and its answer."""
 
@@ -169,6 +167,7 @@ class PiecesDoor:
             have_mask=seed.have_mask(),
             retry_after_seconds=plan.retry_seconds
             or (retry_seconds(uplink.rate(now), asked.size, uplink.waiting_count) if plan.referrals else 0.0),
+            is_thin=seed.is_thin,
         )
         connection: Connection | None = scope.get("minicdn.connection")
         if connection is not None:

@@ -114,7 +114,7 @@ class Referral:
 
 @dataclass(frozen=True, slots=True)
 class PieceAnswer:
-    """have_mask: bit i is set where the sender holds piece i."""
+    """have_mask: bit i is set where the sender holds piece i. is_thin: its uplink (core/uplink.py)."""
 
     kind: str
     given: tuple[int, ...] = ()
@@ -123,6 +123,7 @@ class PieceAnswer:
     retry_after_seconds: float = 0.0
     detail: str = ""
     digests: tuple[tuple[int, bytes], ...] = field(default=())
+    is_thin: bool = False
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -133,6 +134,7 @@ class PieceAnswer:
             "retry_after_seconds": self.retry_after_seconds,
             "detail": self.detail,
             "digests": [list(pair) for pair in self.digests],
+            "is_thin": self.is_thin,
         }
 
     @classmethod
@@ -153,6 +155,7 @@ class PieceAnswer:
             retry_after_seconds=take.number("retry_after_seconds", high=3600.0),
             detail=take.text("detail", length_max=4096),
             digests=tuple(_digest(item, asked) for item in take.items("digests", count_max=ASKED_MAX, default=())),
+            is_thin=take.flag("is_thin", default=False),
         )
 
 

@@ -30,7 +30,8 @@ BEGIN, END = "<!-- bench:simulate -->", "<!-- /bench:simulate -->"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One swarm. time_max: in ideals; who has not finished by then never does."""
+    """One swarm. time_max: in ideals; who has not finished by then never does. streamer: which of the hosts
+    takes all from the origin in one answer, as the file's owner; None: each owner of pieces asks the origin."""
 
     name: str
     size_bytes: int
@@ -38,6 +39,7 @@ class Case:
     origin_up: float = 100 * MBIT
     time_max: float = 6.0
     piece_bytes: int = 0
+    streamer: int | None = None
 
     def ideal_seconds(self) -> float:
         """The least time within which all who stay could have the file, each from its joining: the origin sends it once, each peer takes
@@ -96,7 +98,8 @@ def small_cases(size_bytes: int = 64 * MIB) -> list[Case]:
         ("1 accepts and sends nothing", (peer(is_mute=True), *(peer(),) * 7)),
         ("4 uplinks 20 Mbit/s, 1 holder sends wrong bytes", (*slow, peer(is_liar=True), *rest[1:])),
     )
-    return [Case(name, size_bytes, hosts) for name, hosts in cases]
+    streamed = [replace(Case(f"{name}, in one answer", size_bytes, hosts), streamer=len(hosts) - 1) for name, hosts in cases[:5]]
+    return [Case(name, size_bytes, hosts) for name, hosts in cases] + streamed
 
 
 def unequal_case(count: int, size_bytes: int, seed: int) -> Case:
@@ -115,7 +118,7 @@ def unequal_case(count: int, size_bytes: int, seed: int) -> Case:
 def simulate(case: Case, seed: int) -> Row:
     began = time.process_time()
     pieces = Pieces(case.size_bytes, case.piece_bytes) if case.piece_bytes else None
-    simulation = Simulation(case.size_bytes, case.origin_up, list(case.hosts), seed, pieces)
+    simulation = Simulation(case.size_bytes, case.origin_up, list(case.hosts), seed, pieces, case.streamer)
     outcome = simulation.run(case.time_max * case.ideal_seconds())
     return row_of(case, outcome, simulation.pieces.count, time.process_time() - began)
 

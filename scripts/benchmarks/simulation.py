@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 
-from minicdn.core.crowd import picker_for
+from minicdn.core.inorder import picker_for
 from minicdn.core.picker import Errand, Picker
-from minicdn.core.pieces import Backups, Dealer, Pieces, deal
-from minicdn.core.tracker import Tracker, is_crowd, is_full, retry_seconds
+from minicdn.core.pieces import Backups, Dealer, Pieces, deal, deal_in_turns, share_of
+from minicdn.core.tracker import STREAMING_SECONDS, Tracker, is_crowd, is_full, retry_seconds
+from minicdn.core.uplink import is_thin
 from scripts.benchmarks.fluid import Fluid, Stream
 
 ORIGIN = 0
@@ -85,32 +86,40 @@ class SimPeer:
 
 class Transfer(Stream):
     """One answer: the pieces given, one after the other. giver None: the origin. is_first_hand: by the owner of the pieces, or one that
-    stands in for it."""
+    stands in for it. is_load: to an owner of pieces, from the origin or from who streams the file."""
 
-    __slots__ = ("giver", "index", "is_first_hand", "moved_done", "queue", "taker")
+    __slots__ = ("giver", "index", "is_first_hand", "is_load", "moved_done", "queue", "taker")
 
-    def __init__(self, fluid: Fluid, giver: SimPeer | None, taker: SimPeer, indices: Iterable[int], is_first_hand: bool) -> None:
+    def __init__(
+        self, fluid: Fluid, giver: SimPeer | None, taker: SimPeer, indices: Iterable[int], is_first_hand: bool, is_load: bool = False
+    ) -> None:
         super().__init__(fluid, giver.place if giver is not None else ORIGIN, taker.place)
         self.giver, self.taker = giver, taker
         self.index = -1
         self.queue = list(indices)
-        self.is_first_hand = is_first_hand
+        self.is_first_hand, self.is_load = is_first_hand, is_load
         self.moved_done = 0.0
 
 
 class Simulation:
-    """hosts: in the order of their URLs. ends: when all that can finish has, or after time_max seconds."""
+    """hosts: in the order of their URLs. ends: when all that can finish has, or after time_max seconds. streamer: the place among them of
+    the file's owner, where it takes all in one answer and the pieces' owners have them from there."""
 
-    def __init__(self, length: int, origin_up: float, hosts: list[Host], seed: int = 1, pieces: Pieces | None = None) -> None:
+    def __init__(
+        self, length: int, origin_up: float, hosts: list[Host], seed: int = 1, pieces: Pieces | None = None, streamer: int | None = None
+    ) -> None:
         self.pieces = pieces or Pieces.of(length)
         self.rng = random.Random(seed)
         self.now = self._clock = 0.0
         self.fluid = Fluid([origin_up, *(host.up for host in hosts)], [origin_up, *(host.down for host in hosts)])
         self.peers = [SimPeer(f"http://peer{number:04d}:9000", host, number + 1) for number, host in enumerate(hosts)]
         self.by_url = {peer.url: peer for peer in self.peers}
-        self.dealers = [Dealer(peer.url, peer.host.weight) for peer in self.peers if peer.host.joins_after == 0.0]
+        self.streamer = self.peers[streamer] if streamer is not None else None
+        self.dealers = [
+            Dealer(peer.url, peer.host.weight) for peer in self.peers if peer.host.joins_after == 0.0 and peer is not self.streamer
+        ]
         self.backups = Backups("/file", self.dealers)
-        self.owned = deal("/file", self.pieces.count, self.dealers)
+        self.owned = (deal if streamer is None else deal_in_turns)("/file", self.pieces.count, self.dealers)
         self._events: list[tuple[float, int, object, tuple]] = []
         self._number = count()
         self._dirty: dict[SimPeer, None] = {}
@@ -158,8 +167,13 @@ class Simulation:
     def _join(self, peer: SimPeer) -> None:
         peer.joined_at = self.now
         is_dealer = peer.host.joins_after == 0.0
-        peer.picker = picker_for("/file", self.pieces, self.dealers, self.owned, peer.url if is_dealer else None)
+        hint = self.streamer.url if self.streamer is not None else None
+        peer.picker = picker_for(hint, "/file", self.pieces, self.dealers, self.owned, peer.url if is_dealer else None)
         peer.picker.backups = self.backups  # the same for all
+        if peer is self.streamer:
+            peer.loading.update(range(self.pieces.count))
+            self._load_from(None, peer, list(peer.loading))
+            return
         peer.picker.want(range(self.pieces.count), self.now)
         for index in range(self.pieces.count):
             if peer.have >> index & 1:
@@ -175,6 +189,11 @@ class Simulation:
             rest = [stream.index, *stream.queue]
             taker = stream.taker
             self._end(stream)
+            if stream.is_load:
+                taker.loading.difference_update(rest)
+                for index in rest:
+                    self._load(taker, index)
+                continue
             self._later(taker.place, taker.place, self._broke_off, taker, peer.url, rest)
 
     def _broke_off(self, peer: SimPeer, url: str, indices: list[int]) -> None:
@@ -189,6 +208,8 @@ class Simulation:
             if stream.done > stream.moved_done:
                 stream.moved_done = stream.done
                 peer.picker.moved(stream.index, stream.giver.url if stream.giver is not None else peer.url, self.now)
+        owed_bytes = peer.have.bit_count() * self.pieces.size * share_of(peer.url, self.dealers)
+        peer.picker.sources.is_thin = is_thin(self._meter(peer), owed_bytes, self.now - peer.joined_at)
         self._carry(peer, peer.picker.tick(self.now, self.rng))
         self._at(self.now + TICK_SECONDS, self._tick, peer)
 
@@ -226,13 +247,12 @@ class Simulation:
     def _complete(self, stream: Transfer) -> None:
         """The present piece of a stream is all there."""
         peer, index, source = stream.taker, stream.index, stream.giver
-        if source is None:
-            self._end(stream)
+        self._next_piece(stream)
+        if source is None or stream.is_load:
             peer.loading.discard(index)
             self._load_next(peer)
             self._hold(peer, index, peer.url, 0.0)
             return
-        self._next_piece(stream)
         if source.host.is_liar and not stream.is_first_hand:
             if peer.picker.is_flying(index):
                 peer.picker.lied(source.url, index, self.now)
@@ -255,7 +275,7 @@ class Simulation:
         for loser in losers:
             if loser not in (url, peer.url, None):
                 self._drop(peer, self.by_url[loser], index)
-        if peer.picker.is_done and peer.finished_at is None:
+        if peer.have.bit_count() == self.pieces.count and peer.finished_at is None:
             peer.finished_at = self.now
         self._dirty[peer] = None
 
@@ -283,6 +303,10 @@ class Simulation:
                 peer.picker.gave_up([index], source.url, self.now)
                 continue
             is_here = bool(source.have >> index & 1) or index in source.loading or _has_begun(source.arriving.get(index))
+            if source is self.streamer and source.finished_at is None and not errand.is_owners:
+                self.outcome.refusals_count += 1
+                peer.picker.refused(index, source.url, (), STREAMING_SECONDS, self.now, self.rng)
+                continue
             is_full = self._is_full(source)
             holders = source.tracker.refer(index, peer.url, self.rng) if is_full else []
             if holders or not (is_here or errand.is_owners) or (is_full and self.is_crowd and not errand.is_owners):
@@ -292,7 +316,7 @@ class Simulation:
             source.tracker.took(index, peer.url)
             if errand.is_owners:
                 self._load(source, index)
-        peer.picker.knows(source.url, source.have)
+        peer.picker.knows(source.url, source.have, is_thin=source.picker.sources.is_thin)
         if given:
             stream = Transfer(self.fluid, source, peer, given, errand.is_owners)
             source.sending[stream] = None
@@ -398,8 +422,15 @@ class Simulation:
         if peer.is_gone or peer.have >> index & 1:
             peer.loading.discard(index)
             return
-        stream = Transfer(self.fluid, None, peer, [index], True)
+        is_streamed = self.streamer is not None and not self.streamer.is_gone and self.streamer is not peer
+        self._load_from(self.streamer if is_streamed else None, peer, [index])
+
+    def _load_from(self, source: SimPeer | None, peer: SimPeer, indices: list[int]) -> None:
+        stream = Transfer(self.fluid, source, peer, indices, is_first_hand=True, is_load=True)
         peer.taking[stream] = None
+        if source is not None:
+            source.sending[stream] = None
+            source.open_count += 1
         self._next_piece(stream)
 
 

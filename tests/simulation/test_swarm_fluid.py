@@ -19,11 +19,16 @@ CASES = small_cases()
 LIMITS = (
     (0, 1.15, 1.03),
     (1, 1.15, 1.03),
-    (2, 1.3, 1.03),  # the aim is 1.2: slow uplinks nobody knows of are found out by what they cost
+    (2, 1.16, 1.03),  # 1.22 likewise
     (3, 1.2, 1.03),
     (4, 1.3, 1.05),
     (5, 1.4, 1.2),  # its share is fetched twice: by it, and by those who stand in
-    (6, 1.6, 1.05),
+    (6, 1.5, 1.1),  # and what its owner was to give, others load anew
+    (7, 1.15, 1.0001),
+    (8, 1.2, 1.0001),
+    (9, 1.16, 1.0001),  # 1.21 where slow ones take first copies from slow ones
+    (10, 1.15, 1.0001),
+    (11, 1.15, 1.0001),
 )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from minicdn.core.inorder import InOrderPicker
-from minicdn.core.picker import FLIGHTS_PER_SOURCE
 from minicdn.core.pieces import Dealer, Pieces
+from minicdn.core.sources import FLIGHTS_PER_SOURCE
 
 STREAMER, SLOW = "http://streamer:1", "http://slow:1"
 QUICK = ("http://a:1", "http://b:1", "http://c:1")

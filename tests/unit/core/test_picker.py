@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from minicdn.core.flights import Errand
-from minicdn.core.picker import FLIGHTS_PER_SOURCE, FLIGHTS_UNPROVEN, LOST_STALLS, STALL_FACTOR, STALL_SECONDS_MIN, Picker
-from minicdn.core.pieces import Dealer, Pieces
+from minicdn.core.picker import LOST_STALLS, STALL_FACTOR, STALL_SECONDS_MIN, Picker
+from minicdn.core.pieces import Dealer, Pieces, share_of
+from minicdn.core.sources import FLIGHTS_PER_SOURCE, FLIGHTS_UNPROVEN
 
 ME, A, B = "http://me:1", "http://a:1", "http://b:1"
 SIZE = 100
@@ -47,6 +50,57 @@ def test_who_is_referred_asks_the_holder() -> None:
     picker.errands(0.0, rng())
     picker.refused(0, A, ["http://c:1"], 1.0, 0.1, rng())
     assert ("http://c:1", 0, False) in asked(picker.errands(0.1, rng()))
+
+
+@pytest.mark.parametrize(("is_thin", "then"), ((True, [(B, 0, False)]), (False, [(B, 13, True)])))
+def test_who_is_thin_may_name_a_holder_that_is_asked_for_all_it_can_give_of_its_own(
+    is_thin: bool, then: list[tuple[str, int, bool]]
+) -> None:
+    picker = picker_of(20)
+    picker.errands(0.0, rng())
+    for index in (1, 3):
+        picker.received(index, B, SIZE, 1.0)
+    picker.errands(1.0, rng())
+    assert picker.sources.get(B).flights_count == FLIGHTS_PER_SOURCE
+    picker.knows(A, 0, is_thin=is_thin)
+    for index in (0, 2):
+        picker.refused(index, A, [B], 1.0, 1.1, rng())
+    picker.received(5, B, SIZE, 1.2)
+    found = asked(picker.errands(1.2, rng()))
+    assert [one for one in found if one[0] == B] == then, "before its own, and once: the other one rests"
+
+
+def thin_picker(*, is_thin: bool) -> Picker:
+    """A has said of its uplink that it is thin, B has brought something."""
+    picker = picker_of(40)
+    picker.sources.is_thin = is_thin
+    picker.knows(A, 0, is_thin=True)
+    picker.errands(0.0, rng())
+    for index in (1, 3):
+        picker.received(index, B, SIZE, 1.0)
+    for index in (0, 2):
+        picker.gave_up([index], A, 1.0)
+    return picker
+
+
+def test_who_can_pass_on_takes_all_it_can_from_who_cannot() -> None:
+    picker = thin_picker(is_thin=False)
+    picker.tick(1.0, rng())
+    assert picker.sources.get(A).flights_count == FLIGHTS_PER_SOURCE
+
+
+def test_who_cannot_pass_on_takes_from_another_such_only_while_little_else_comes() -> None:
+    picker = thin_picker(is_thin=True)
+    picker.tick(1.0, rng())
+    assert (picker.sources.get(A).flights_count, picker.sources.get(B).flights_count) == (0, FLIGHTS_PER_SOURCE)
+    for index in range(5, 40, 2):
+        picker.have(index)
+    assert {url for url, _, _ in asked(picker.tick(2.0, rng()))} == {A}, "it must not wait for ever"
+
+
+def test_a_share_is_beside_the_average_and_nothing_for_who_owns_nothing() -> None:
+    dealers = [Dealer(A, 1.0), Dealer(B, 3.0)]
+    assert (share_of(A, dealers), share_of(B, dealers), share_of(ME, dealers), share_of(None, [])) == (0.5, 1.5, 0.0, 0.0)
 
 
 def test_who_is_refused_and_knows_no_holder_waits_and_asks_again() -> None:

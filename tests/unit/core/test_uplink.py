@@ -2,7 +2,7 @@ from collections import deque
 
 import pytest
 
-from minicdn.core.uplink import FORGET_SECONDS, STALE_SECONDS, UplinkMeter
+from minicdn.core.uplink import FORGET_SECONDS, STALE_SECONDS, UplinkMeter, is_thin
 
 CHUNK = 256 * 1024
 MB = 1_000_000
@@ -129,6 +129,13 @@ def test_what_is_long_ago_is_not_said_of_now(meter):
     assert meter.rate(link.now + STALE_SECONDS + 1) is None
     assert meter.best(link.now + STALE_SECONDS + 1) is not None
     assert meter.best(link.now + FORGET_SECONDS + 1) is None
+
+
+def test_a_node_that_takes_more_than_twice_what_its_uplink_carries_is_thin():
+    assert is_thin(2.0 * MB, 50 * MB, 10.0)
+    assert not is_thin(3.0 * MB, 50 * MB, 10.0)
+    assert not is_thin(None, 50 * MB, 10.0)
+    assert not is_thin(2.0 * MB, 0, 0.0)
 
 
 def test_its_memory_is_bounded(meter):
