@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from minicdn.core.nodeurl import parse_node_url
 from minicdn.core.pieces import Dealer
 from minicdn.core.rendezvous import rank
 from minicdn.errors import SourcesFailed
-from minicdn.get.asking import Asker, SourceFailed
+from minicdn.get.asking import Asker, SourceFailed, origin_of
 from minicdn.get.wish import Wish, without_base
 
 PEERS_MAX = 64
@@ -56,6 +57,9 @@ async def find_sources(wish: Wish, asker: Asker) -> Sources:
             is_elsewhere = wish.url is not None and not wish.url.startswith(wish.manager + "/")
             if not found and not is_elsewhere:
                 raise SourcesFailed(f"the manager can't be reached: {error}") from None
+    elif wish.pin is not None and wish.url is not None:
+        with suppress(SourceFailed):  # any server may be known by its certificate; a manager's redirects lead to its peers
+            _note_pins(await asker.json(f"{origin_of(wish.url)}/_peers"), asker)
     if wish.peers and wish.url is None and wish.manager is None:
         last = []
     return Sources(wish, _nearest(wish.key, found), tuple(dict.fromkeys(last)))
@@ -66,10 +70,14 @@ async def _listed(wish: Wish, manager: str, asker: Asker) -> tuple[list[Dealer],
     if wish.url is not None:
         pages.append(asker.json(f"{manager}/_health"))
     shown, *health = await asyncio.gather(*pages)
-    for url, pin in take_pins(shown).items():
-        asker.pins.setdefault(url, pin)
+    _note_pins(shown, asker)
     upstream = health[0].get("upstream") if health else None
     return take_peers(shown), without_base(wish, upstream) if isinstance(upstream, str) else wish
+
+
+def _note_pins(shown: dict[str, Any], asker: Asker) -> None:
+    for url, pin in take_pins(shown).items():
+        asker.pins.setdefault(url, pin)
 
 
 def take_peers(shown: dict[str, Any]) -> list[Dealer]:

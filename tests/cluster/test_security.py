@@ -287,8 +287,8 @@ def test_get_knows_a_cluster_by_the_managers_fingerprint(stage: Stage, token_fil
             cluster.start_peer(name, fingerprint=certificates.pin, **certificates.options(name))
         cluster.wait_agreed()
 
-        def get(*words: str) -> tuple[int, dict[str, Any]]:
-            command = [sys.executable, "-m", "minicdn", "get", "--json", "--manager", cluster.url, "/big.bin", "-o", str(stage.folder)]
+        def get(*words: str, what: tuple[str, ...] = ("--manager", cluster.url, "/big.bin")) -> tuple[int, dict[str, Any]]:
+            command = [sys.executable, "-m", "minicdn", "get", "--json", *what, "-o", str(stage.folder)]
             done = subprocess.run([*command, *words], capture_output=True, env=environment(), timeout=60)
             return done.returncode, json.loads(done.stdout)
 
@@ -299,6 +299,8 @@ def test_get_knows_a_cluster_by_the_managers_fingerprint(stage: Stage, token_fil
         code, report = get("--fingerprint", certificates.pin)
         assert (code, report["sha256"], report["bytes_upstream"]) == (0, digest, 0)
         assert {source["url"] for source in report["sources"]} == {peer.url for peer in cluster.peers}
+        code, report = get("--fingerprint", certificates.pin, what=(cluster.url + "/big.bin",))
+        assert (code, report["sha256"]) == (0, digest), "the manager's redirect is followed to a peer that it lists"
 
 
 def test_a_peer_believes_the_managers_fingerprint_alone(stage: Stage, token_file: Path) -> None:
