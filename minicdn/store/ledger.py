@@ -63,11 +63,13 @@ class Unverified:
 
 
 class Ledger:
-    """Digests take 32 bytes for each piece; all zero means unknown. version: grows with each that becomes known or unknown."""
+    """Digests take 32 bytes for each piece; all zero means unknown. version: grows with each that becomes known or unknown,
+    and with what comes of a piece with holes: who records it finds out whether it is whole."""
 
     __slots__ = (
         "_digests",
         "_hashed",
+        "_with_holes",
         "checking",
         "layout",
         "on_damaged_piece",
@@ -84,6 +86,7 @@ class Ledger:
         self.layout = layout
         self._digests = bytearray(digests or DIGEST_BYTES * layout.count)
         self._hashed: dict[int, Hashed] = {}
+        self._with_holes: set[int] = set()
         self.unverified: dict[int, Unverified] = {}
         self.unchecked = SpanSet((index, index + 1) for index in range(layout.count) if digests and self.digest_of(index) is not None)
         self.checking: dict[int, asyncio.Future[None]] = {}
@@ -110,6 +113,7 @@ class Ledger:
         """The piece is whole, and this is its digest."""
         self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
         self._hashed.pop(index, None)
+        self._with_holes.discard(index)
         self.version += 1
 
     def forget(self, index: int) -> None:
@@ -138,12 +142,19 @@ class Ledger:
         hashed = self._hashed.get(index)
         if hashed is None:
             if offset != begin:
+                self._leave_hole(index)
                 return  # a hole: nothing is hashed before the beginning is there
             hashed = self._hashed[index] = Hashed(begin)
         hashed.take(offset, data)
+        if hashed.until < offset + len(data) or index in self._with_holes:
+            self._leave_hole(index)
         if hashed.until == end:
             self.know(index, hashed.digest())
             self.unverified.pop(index, None)
+
+    def _leave_hole(self, index: int) -> None:
+        self._with_holes.add(index)
+        self.version += 1
 
     def took_unverified(self, offset: int, data: bytes, have: SpanSet) -> list[tuple[int, int]]:
         """Returns the spans to be written: what is neither readable nor there unverified. To be called before they are."""

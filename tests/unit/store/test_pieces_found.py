@@ -92,6 +92,24 @@ def checks(monkeypatch) -> list[tuple[int, int]]:
     return spans
 
 
+@pytest.mark.parametrize("is_recorded_between", [False, True])
+@on_loop
+async def test_a_piece_that_came_with_holes_is_found(tmp_path: Path, is_recorded_between: bool):
+    """It was hashed up to the hole only, so nobody knew that there was something to record."""
+    shelf, _ = await reopened(tmp_path)
+    entry = begin_part(shelf, (1, PIECE - 10), (PIECE - 5, PIECE))
+    if is_recorded_between:
+        shelf._disk._growing.record_all()
+        await recorded(shelf)
+    add(entry, PIECE - 10, PIECE - 5)
+    add(entry, 0, 1)
+    await closed(shelf)
+    shelf, found = await reopened(tmp_path)
+    assert found is not None
+    assert await read_all(found.body, 0, PIECE) == DATA[:PIECE]
+    await shelf.close()
+
+
 @on_loop
 async def test_of_a_partial_body_the_whole_pieces_are_found(tmp_path: Path):
     shelf, _ = await reopened(tmp_path)
