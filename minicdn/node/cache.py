@@ -27,6 +27,7 @@ from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, FlightKey, Outcome, again, may_join, wait_outcomes
 from minicdn.node.fills import Dock
 from minicdn.node.found import Begun, Found
+from minicdn.node.private import PrivateKeys
 from minicdn.node.purger import Purger
 from minicdn.node.reading import FollowingReader
 from minicdn.node.suppliers import Part, PeerSupplier, UpstreamSupplier
@@ -41,8 +42,6 @@ GAPS_MAX = 16
 """A partial body with more gaps than this is fetched again as a whole."""
 TURNS_MAX = 4
 """Of one request at fills that others began; at the last it has one for itself."""
-PASS_SECONDS = 60.0
-PASS_KEYS_MAX = 10_000
 VARY_KEYS_MAX = 10_000
 
 
@@ -66,7 +65,7 @@ class Cache:
         self._counters = counters
         self._purger = purger
         self._askers = Askers(circuits, node_id=node_id, ask_lease=ask_lease, release_lease=release_lease)
-        self._passing: TTLCache[str, bool] = TTLCache(PASS_KEYS_MAX, PASS_SECONDS, timer=clock.monotonic)
+        self._passing = PrivateKeys(clock.monotonic)
         self._twins = Twins()
         self._varying: TTLCache[str, tuple[tuple[bytes, bytes], ...]] = TTLCache(VARY_KEYS_MAX, 3600, timer=clock.monotonic)
         self._swarms: Swarms
@@ -276,8 +275,8 @@ class Cache:
             outcome = await fill.wait_outcome(is_joined=is_joined)
             if begun.is_collapsed and not may_join(request, outcome):
                 fill.release()
-                if outcome.is_private:
-                    self._passing[request.key] = True
+                if outcome.is_private and outcome.entry is not None:
+                    self._passing.note(request.key, outcome.entry.head.status)
                 continue
             if outcome.is_confirmed and outcome.entry is not None and missing_spans(request, outcome.entry):
                 fill.release()
@@ -331,7 +330,7 @@ class Cache:
         if outcome.is_stale:
             self._counters.add("stale_count")
         if outcome.is_private and outcome.source == "upstream" and entry.stored is None and not asks_in_private(request):
-            self._passing[request.key] = True
+            self._passing.note(request.key, entry.head.status)
         self._twins.note(entry)
         if entry.stored is not None and entry.stored.selecting:
             self._varying[request.key] = tuple((name, b"") for name, _ in entry.stored.selecting)

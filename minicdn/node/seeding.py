@@ -23,12 +23,12 @@ from minicdn.core.pieces import Pieces
 from minicdn.core.tracker import Tracker
 from minicdn.errors import BrokenBody, MinicdnError, UpstreamError
 from minicdn.node.fill import Fill, again
+from minicdn.node.private import NOT_NOW
 from minicdn.node.suppliers import Part
 from minicdn.node.wanted import range_value
 from minicdn.store.entry import Entry
 
 LOADS_MAX = 2
-NOT_NOW = (408, 425, 429)
 """Refusals that say nothing of the file (RFC 9110, 8470, 6585), as those of 500 and more."""
 SEEDS_MAX = 1024
 SEED_BYTES = 16 * 1024

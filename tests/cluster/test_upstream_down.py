@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.kit.asking import ask, ask_all
 from tests.kit.files import bytes_of
-from tests.kit.origin import Origin, validating, whole
+from tests.kit.origin import Origin, held, validating, whole
 from tests.kit.ports import free_port
 from tests.kit.stage import Stage
 from tests.kit.waiting import eventually
@@ -102,6 +103,25 @@ def test_an_upstream_that_comes_back_meets_no_crowd(stage: Stage) -> None:
         assert sum(one.result() for one in insisting) > 200
     assert [nginx.bytes_sent(path) for path in paths] == [50_000] * len(paths), "once each"
     assert all(peer.stats()["upstream_errors_count"] < 20 for peer in cluster.peers), stage.show()
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_an_upstream_that_was_in_trouble_meets_no_crowd(stage: Stage, status: int) -> None:
+    """What it could not give before is asked for once, however many want it by then."""
+    origin = stage.origin()
+    gate, is_well = origin.gate(), threading.Event()
+    good = held(gate, whole(b"well again", [("Cache-Control", "max-age=60")]))
+    path = origin.on("/file", lambda asked, line: (good if is_well.is_set() else whole(b"trouble", status=status))(asked, line))
+    cluster = stage.cluster(origin.url, peers=2)
+    assert [peer.ask(path).status for peer in cluster.peers] == [status] * 2
+    asked_count = len(origin.asked(path))
+    is_well.set()
+    with ThreadPoolExecutor(20) as pool:
+        waiting = [pool.submit(cluster.peers[number % 2].ask, path) for number in range(20)]
+        eventually(lambda: sum(peer.stats()["joins_count"] for peer in cluster.peers) >= 17, "most of them to wait", show=stage.show)
+        gate.open()
+        assert {one.result().body for one in waiting} == {b"well again"}
+    assert len(origin.asked(path)) - asked_count <= 2, "by its owner, for others and for its own clients"
 
 
 def test_an_upstream_with_a_base_path(stage: Stage) -> None:

@@ -1,0 +1,27 @@
+"""Keys whose answers turned out to be for one client each: nobody waits for another's, and no owner is asked for them, for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cachetools import TTLCache
+
+from minicdn.core.decide import is_failure
+
+PASS_SECONDS = 60.0
+PASS_KEYS_MAX = 10_000
+NOT_NOW = (408, 425, 429)
+
+
+class PrivateKeys:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._noted: TTLCache[str, bool] = TTLCache(PASS_KEYS_MAX, PASS_SECONDS, timer=monotonic)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._noted
+
+    def note(self, key: str, status: int) -> None:
+        """Answered with that status, which nobody else may have. An upstream's trouble says nothing of what comes next: a crowd of which
+        each asked for himself would meet it as soon as it is back."""
+        if not is_failure(status) and status not in NOT_NOW:
+            self._noted[key] = True
