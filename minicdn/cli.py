@@ -309,4 +309,6 @@ def _tls_context(settings: Settings) -> SSLContext | None:
         return listening(settings.tls_cert, settings.tls_key)
     except (OSError, ValueError) as error:
         text = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        if "PEM lib" in text:  # all that OpenSSL says of a file that holds something else
+            text = "the one is no certificate in PEM, or the other no key"
         raise UsageError(f"--tls-cert {settings.tls_cert}, --tls-key {settings.tls_key}: {text.replace('_', ' ').lower()}") from None

@@ -83,3 +83,10 @@ def test_a_certificate_that_will_not_do_is_one_line(lines: str, tmp_path: Path, 
     assert run([*words, "--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "none.pem")], Closing()) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "--tls-cert" in error
+
+
+def test_files_that_hold_something_else_are_said_to(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "other.pem").write_text("0123456789abcdef\n")
+    words = ["manager", "--upstream", "http://up.example", "--port", "0", "--host", "127.0.0.1", "--cache-dir", str(tmp_path / "cache")]
+    assert run([*words, "--tls-cert", str(tmp_path / "other.pem"), "--tls-key", str(tmp_path / "other.pem")], Closing()) == 2
+    assert "no certificate" in capsys.readouterr().err
