@@ -241,7 +241,7 @@ class Picker:
     def _take(self, source: Source, now: float, found: list[Errand]) -> None:
         self._idle.pop(source.url, None)
         while self._flights.count < FLIGHTS_MAX:
-            if source.flights_count >= self.sources.flights_max(source, self._flights.count):
+            if source.flights_count >= self.sources.flights_max(source, self._flights.count, self._unheard_mask & self._wants.missing_mask):
                 if not source.flights_count:
                     self._idle[source.url] = None
                 return

@@ -134,10 +134,12 @@ class Sources:
     def urls(self) -> Iterable[str | None]:
         return self._sources.keys()
 
-    def flights_max(self, source: Source, flying_count: int) -> int:
-        """At once. Who can't pass on takes from others who can't only while little else comes: the first copies are for the quick."""
+    def flights_max(self, source: Source, flying_count: int, first_mask: int) -> int:
+        """At once. first_mask: what nobody is known to have. While there is such, who can't pass on takes from others who can't only if
+        little else comes, since the first copies are for the quick; and little later on, lest these have all long before (1.14 for 1.13).
+        """
         if source.is_thin:
-            return FLIGHTS_PER_SOURCE if not self.is_thin else int(flying_count < FLIGHTS_PER_SOURCE)
+            return FLIGHTS_PER_SOURCE if not self.is_thin else int(not first_mask or flying_count < FLIGHTS_PER_SOURCE)
         return FLIGHTS_PER_SOURCE if source.bytes_per_second > SLOW * self.usual else FLIGHTS_UNPROVEN
 
     def nothing_asked(self) -> None:

@@ -36,8 +36,8 @@ OPEN_MAX = 512
 HOLDERS_MAX = 32
 REFERRED_MAX = 3
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.05, 0.5
-STREAMING_SECONDS = 0.5
-"""After so long a holder that still streams is asked again."""
+STREAMING_SECONDS_MAX = 0.5
+"""After so long a holder that still streams is asked again, if not sooner."""
 
 
 def is_crowd(shares: Iterable[float], piece_bytes: int) -> bool:
@@ -66,6 +66,12 @@ def retry_seconds(uplink: float | None, piece_bytes: int, moving_count: int) -> 
     """When a slot may be free."""
     seconds = moving_count * piece_bytes / uplink / 2 if uplink else RETRY_SECONDS_MIN * 2
     return min(max(seconds, RETRY_SECONDS_MIN), RETRY_SECONDS_MAX)
+
+
+def streaming_seconds(done_share: float, seconds: float) -> float:
+    """When the one who streams has done with it, and an uplink to spare: so much of it has come in so many seconds."""
+    left = seconds / done_share - seconds if done_share else STREAMING_SECONDS_MAX
+    return min(max(left, RETRY_SECONDS_MIN), STREAMING_SECONDS_MAX)
 
 
 class Tracker:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from minicdn.core.tracker import streaming_seconds
 from minicdn.core.uplink import UplinkMeter
 from minicdn.errors import BrokenBody
 from minicdn.node.seeding import Seed
@@ -50,6 +51,12 @@ class Streams:
     def is_on(self, body: Body) -> bool:
         stream = self._streams.get(body)
         return stream is not None and stream.is_on
+
+    def left_seconds(self, body: Body) -> float:
+        """For as long it goes on, about."""
+        stream = self._streams[body]
+        done = body.have.reach(stream.start) - stream.start
+        return streaming_seconds(done / (stream.end - stream.start), self._monotonic() - stream.began_at)
 
     def begin(self, body: Body, seed: Seed, start: int, end: int) -> None:
         self._streams[body] = _Stream(seed, self._monotonic(), start, end)

@@ -14,7 +14,7 @@ from typing import Any
 from minicdn.core.message import Request
 from minicdn.core.pieces import Pieces, piece_bytes
 from minicdn.core.roster import owners
-from minicdn.core.tracker import STREAMING_SECONDS, is_crowd, is_full, retry_seconds
+from minicdn.core.tracker import is_crowd, is_full, retry_seconds
 from minicdn.core.via import has_passed
 from minicdn.errors import BrokenBody, ClientError, MinicdnError, UpstreamError
 from minicdn.node.node import Node
@@ -124,7 +124,7 @@ class PiecesDoor:
                 continue
             if not asked.is_owners and entry is not None and self._node.swarms.streams.is_on(entry.body):
                 plan.referrals.append(Referral(index))  # owners of pieces come first
-                plan.retry_seconds = STREAMING_SECONDS
+                plan.retry_seconds = self._node.swarms.streams.left_seconds(entry.body)
                 continue
             full = self._is_full(now, in_crowd=in_crowd)
             holders = seed.tracker.refer(index, asked.asker, self._rng) if full else []

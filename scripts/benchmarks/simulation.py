@@ -16,7 +16,7 @@ from itertools import count
 from minicdn.core.inorder import picker_for
 from minicdn.core.picker import Errand, Picker
 from minicdn.core.pieces import Backups, Dealer, Pieces, deal, deal_in_turns, share_of
-from minicdn.core.tracker import STREAMING_SECONDS, Tracker, is_crowd, is_full, retry_seconds
+from minicdn.core.tracker import Tracker, is_crowd, is_full, retry_seconds, streaming_seconds
 from minicdn.core.uplink import is_thin
 from scripts.benchmarks.fluid import Fluid, Stream
 
@@ -305,7 +305,8 @@ class Simulation:
             is_here = bool(source.have >> index & 1) or index in source.loading or _has_begun(source.arriving.get(index))
             if source is self.streamer and source.finished_at is None and not errand.is_owners:
                 self.outcome.refusals_count += 1
-                peer.picker.refused(index, source.url, (), STREAMING_SECONDS, self.now, self.rng)
+                wait = streaming_seconds(source.have.bit_count() / self.pieces.count, self.now - source.joined_at)
+                peer.picker.refused(index, source.url, (), wait, self.now, self.rng)
                 continue
             is_full = self._is_full(source)
             holders = source.tracker.refer(index, peer.url, self.rng) if is_full else []

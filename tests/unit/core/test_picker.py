@@ -98,6 +98,13 @@ def test_who_cannot_pass_on_takes_from_another_such_only_while_little_else_comes
     assert {url for url, _, _ in asked(picker.tick(2.0, rng()))} == {A}, "it must not wait for ever"
 
 
+def test_who_cannot_pass_on_takes_a_little_from_another_such_when_all_has_been_had_by_somebody() -> None:
+    picker = thin_picker(is_thin=True)
+    picker.knows(B, (1 << 40) - 1)
+    picker.tick(1.0, rng())
+    assert (picker.sources.get(A).flights_count, picker.sources.get(B).flights_count) == (1, FLIGHTS_PER_SOURCE)
+
+
 def test_a_share_is_beside_the_average_and_nothing_for_who_owns_nothing() -> None:
     dealers = [Dealer(A, 1.0), Dealer(B, 3.0)]
     assert (share_of(A, dealers), share_of(B, dealers), share_of(ME, dealers), share_of(None, [])) == (0.5, 1.5, 0.0, 0.0)

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import random
 
-from minicdn.core.tracker import HOLDERS_MAX, OPEN_MAX, SLOTS_MAX, SLOTS_MIN, SLOTS_UNMEASURED, Tracker, is_full, retry_seconds, slots_for
+import pytest
+
+from minicdn.core.tracker import (
+    HOLDERS_MAX,
+    OPEN_MAX,
+    RETRY_SECONDS_MIN,
+    SLOTS_MAX,
+    SLOTS_MIN,
+    SLOTS_UNMEASURED,
+    STREAMING_SECONDS_MAX,
+    Tracker,
+    is_full,
+    retry_seconds,
+    slots_for,
+    streaming_seconds,
+)
 
 KIB = 1024
 
@@ -54,3 +69,9 @@ def test_in_a_crowd_all_flows_count_and_slots_are_fewer() -> None:
     assert is_full(0, SLOTS_UNMEASURED, None, in_crowd=True)
     assert slots_for(100e6 / 8, in_crowd=True) < slots_for(100e6 / 8)
     assert slots_for(20e6 / 8, in_crowd=True) < slots_for(100e6 / 8, in_crowd=True)
+
+
+def test_who_streams_is_asked_again_when_he_will_have_done_with_that() -> None:
+    assert streaming_seconds(0.95, 5.7) == pytest.approx(0.3)
+    assert streaming_seconds(0.5, 5.0) == STREAMING_SECONDS_MAX == streaming_seconds(0.0, 0.0)
+    assert streaming_seconds(1.0, 6.0) == RETRY_SECONDS_MIN
