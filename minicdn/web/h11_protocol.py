@@ -35,7 +35,11 @@ class _Reading(h11.Connection):
 
     def next_event(self) -> Any:
         if self.their_state is h11.IDLE:
-            self._check(self.trailing_data[0].lstrip(b"\r\n"))
+            octets = self.trailing_data[0]
+            head = octets.lstrip(b"\r\n")  # RFC 9112 §2.2; h11 takes an empty line for a request
+            if len(head) < len(octets):
+                self._receive_buffer._extract(len(octets) - len(head))
+            self._check(head)
         event = super().next_event()
         if isinstance(event, h11.Request):
             self.target = event.target

@@ -104,6 +104,12 @@ def test_a_head_in_pieces_and_two_requests_at_once() -> None:
     assert answered(GOOD[:20], GOOD[20:] + GOOD[:7], GOOD[7:] + closing).count(b"HTTP/1.1 200") == 3
 
 
+@pytest.mark.parametrize("pieces", [[b"\r\n" + GOOD], [GOOD + b"\r\n" + GOOD], [GOOD, b"\r", b"\n", b"\r\n" + GOOD[:9], GOOD[9:]]])
+def test_empty_lines_before_a_request_are_nothing(pieces: list[bytes]) -> None:
+    found = answered(*pieces, keep_alive_seconds=0.2)
+    assert (found.count(b"HTTP/1.1 200"), found.count(b"HTTP/1.1 400")) == (b"".join(pieces).count(b"GET "), 0)
+
+
 @pytest.mark.parametrize(
     ("octets", "status"),
     [
