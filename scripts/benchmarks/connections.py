@@ -1,6 +1,6 @@
 """Idle keep-alive connections, and load beside them: memory of each, p99, and whether one failed; beside nginx.
 
-Every connection asks once, rests while wrk loads the server, and asks again.
+Every connection asks once, rests while wrk loads the server, and asks again. Each round has a process of its own.
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ def run(options: argparse.Namespace) -> int:
     figures = Figures("connections", f"{options.idle} idle connections", how)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with stage(options) as (crew, folder):
-        origin = start_origin(crew, folder, [SMALL])
-        caches = [start(crew, folder, origin) for start in installed().values()]
-        for number in range(1, options.rounds + 1):
-            for cache in caches:
+    for number in range(1, options.rounds + 1):
+        for start in installed().values():
+            with stage(options) as (crew, folder):  # a process of its own each time: memory that was freed before would be found again
+                cache = start(crew, folder, start_origin(crew, folder, [SMALL]))
                 for figure in _one(cache, options, number):
                     figures.add(figure)
     return figures.finish(options)
 
 
 def _one(cache: Cache, options: argparse.Namespace, number: int) -> list[Figure]:
-    run_wrk(cache.port, f"/{SMALL}", 1)
+    alone = run_wrk(cache.port, f"/{SMALL}", options.seconds)
     before = _memory(cache)
     sockets = connected(cache.port, options.idle)
     try:
@@ -51,6 +50,7 @@ def _one(cache: Cache, options: argparse.Namespace, number: int) -> list[Figure]
     return [
         Figure("memory of an idle connection", cache.name, number, each, "KiB"),
         Figure("a hit beside them", cache.name, number, cpu),
+        Figure("p99 without them", cache.name, number, alone["p99"] * 1000, "ms", {"p50 ms": alone["p50"] * 1000}),
         Figure("p99 beside them", cache.name, number, load["p99"] * 1000, "ms", {"p50 ms": load["p50"] * 1000}),
     ]
 
