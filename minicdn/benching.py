@@ -14,7 +14,7 @@ from minicdn.console import Console
 from minicdn.errors import UsageError
 from minicdn.get.tally import size_text
 from minicdn.listener import raise_file_limit
-from minicdn.loops import loop_factory
+from minicdn.loops import run_stoppable
 from minicdn.values import parse_count, parse_duration
 
 CONNECTIONS, CONNECTIONS_MAX = 16, 10_000
@@ -47,7 +47,8 @@ def bench(
     )
     raise_file_limit()
     console = Console(sys.stderr)
-    report = run(order, (lambda so_far: console.progress(_so_far(so_far))) if console.is_terminal else None, loop_factory())
+    show = (lambda so_far: console.progress(_so_far(so_far))) if console.is_terminal else None
+    report = run_stoppable(run(order, show))
     console.clear()
     Console(sys.stdout).say(json.dumps(report, indent=2) if as_json else in_words(report))
     return int(report["exit_code"])

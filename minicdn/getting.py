@@ -12,7 +12,7 @@ from minicdn.errors import UsageError
 from minicdn.get.command import Order, Sayings, run
 from minicdn.get.tally import PEER, size_text
 from minicdn.get.wish import STDOUT, parse_wish
-from minicdn.loops import loop_factory
+from minicdn.loops import run_stoppable
 from minicdn.values import parse_duration
 
 
@@ -32,7 +32,7 @@ def get(
     order = Order(parse_wish(what, manager, peers, pin), output, _digest(sha256), _seconds(timeout))
     sayings = Sayings(console.progress if console.is_terminal else None, lambda text: console.say(f"minicdn: {to_line(text)}"))
     try:
-        report = run(order, sayings, loop_factory())
+        report = run_stoppable(run(order, sayings))
     except BrokenPipeError:  # whoever read it has enough
         return 0
     if report["error"] is not None:

@@ -1,10 +1,14 @@
-"""Which event loop: uvloop's where there is one; and when Python looks for garbage in it."""
+"""Which event loop: uvloop's where there is one; what ends it; and when Python looks for garbage in it."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 YOUNG_COUNT, MIDDLE_COUNT, NEVER = 5000, 10, 1 << 30
 """Allocations before the youngest objects are looked through, and so many times that before those of middle age are: some milliseconds."""
@@ -19,6 +23,32 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:  # Windows, PyPy
         return None
     return uvloop.new_event_loop
+
+
+def run_stoppable(main: Coroutine[Any, Any, T]) -> T:
+    """What it returns. Ctrl-C cancels it, as do the other signals that end a program; what that means is its own affair."""
+
+    async def stoppable() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        _take_signals(task.cancel)
+        return await main
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(stoppable())
+
+
+def _take_signals(stop: Callable[[], Any]) -> None:
+    """SIGINT is the runner's. SIGTERM, and SIGHUP where nohup does not hold it back, do the same."""
+    loop = asyncio.get_running_loop()
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is None or signal.getsignal(number) == signal.SIG_IGN:
+            continue
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
 
 
 def settle_collector() -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 HEADS_MAX = 1024
 LINE_BYTES_MAX = 1024
+DIGITS_MAX = 18
+"""Of a length: less than 2⁶³."""
 BODILESS = (204, 304)
 UNKNOWN = "unknown"
 _FIELDS = re.compile(
@@ -58,7 +60,7 @@ def parse_head(head: bytes) -> Head:
         raise NoHttp(f"no HTTP answer: {head[:40].decode('latin-1')!r}")
     fields = {name.lower(): value.strip() for name, value in _FIELDS.findall(head)}  # of several lines the last: the nearest cache's
     status, length = int(status_line[2]), fields.get(b"content-length")
-    if length is not None and not length.isdigit():
+    if length is not None and (not length.isdigit() or len(length) > DIGITS_MAX):  # Python reads no number of 5,000 digits
         raise NoHttp(f"a length that is none: {length[:40].decode('latin-1')!r}")
     is_chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
     wish = fields.get(b"connection", b"").lower()

@@ -6,7 +6,6 @@ The first client asks before the others come, so that a server that is not there
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -87,9 +86,6 @@ class Run:
 
     async def go(self, show: Show | None = None) -> dict[str, Any]:
         """The report. show: told of the figures so far. Raises SourcesFailed where the first question finds nobody."""
-        task = asyncio.current_task()
-        assert task is not None
-        _take_sigterm(task.cancel)
         began_at, began_cpu = time.perf_counter(), time.process_time()
         is_stopped = False
         tasks: list[asyncio.Task[Any]] = []
@@ -167,23 +163,11 @@ class Run:
         }
 
 
-def run(order: Order, show: Show | None, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None) -> dict[str, Any]:
-    """The report. show: told of the figures so far, once a second. Raises SourcesFailed where nobody answers."""
-
-    async def go() -> dict[str, Any]:
-        return await Run(order).go(show)
-
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(go())
+async def run(order: Order, show: Show | None) -> dict[str, Any]:
+    """The report, also where it is cancelled. show: told of the figures so far, once a second. Raises SourcesFailed where nobody
+    answers."""
+    return await Run(order).go(show)
 
 
 async def _wait_all(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
-
-
-def _take_sigterm(stop: Callable[[], Any]) -> None:
-    """As a Ctrl-C, which is the runner's."""
-    try:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
-    except NotImplementedError:  # Windows
-        pass

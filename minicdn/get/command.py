@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -44,10 +43,10 @@ class Sayings:
     note: Callable[[str], None]
 
 
-def run(order: Order, sayings: Sayings, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> dict[str, Any]:
-    """The report; its `exit_code` is 0 where the file is there. Raises UsageError, and BrokenPipeError where nobody reads the output."""
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(_Run(order, sayings).run())
+async def run(order: Order, sayings: Sayings) -> dict[str, Any]:
+    """The report, also where it is cancelled; its `exit_code` is 0 where the file is there. Raises UsageError, and BrokenPipeError where
+    nobody reads the output."""
+    return await _Run(order, sayings).run()
 
 
 class _Run:
@@ -59,9 +58,6 @@ class _Run:
         self._sha256: bytes | None = None
 
     async def run(self) -> dict[str, Any]:
-        task = asyncio.current_task()
-        assert task is not None
-        _take_signals(task.cancel)
         error: OperatorError | None = None
         asker = Asker(self._order.wish.pins)
         try:
@@ -146,16 +142,3 @@ def _target_of(order: Order) -> Target:
     if path.exists() and not path.is_file():  # a device or a pipe, which nothing may replace
         return Streamed(os.open(path, os.O_WRONLY), str(path))
     return PartFile(path, order.wish.identity)
-
-
-def _take_signals(stop: Callable[[], Any]) -> None:
-    """SIGINT is the runner's. SIGTERM, and SIGHUP where nohup does not hold it back, do the same."""
-    loop = asyncio.get_running_loop()
-    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
-        number = getattr(signal, name, None)
-        if number is None or signal.getsignal(number) == signal.SIG_IGN:
-            continue
-        try:
-            loop.add_signal_handler(number, stop)
-        except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))

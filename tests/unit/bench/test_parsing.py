@@ -52,7 +52,16 @@ def test_where_a_body_ends(octets: bytes, length: int | None, is_chunked: bool, 
 
 
 @pytest.mark.parametrize(
-    "octets", [b"", b"SSH-2.0-x", b"HTTP/1.1 99 ", b"HTTP/2 200", head("Content-Length: -1"), head("Content-Length: 1x")]
+    "octets",
+    [
+        b"",
+        b"SSH-2.0-x",
+        b"HTTP/1.1 99 ",
+        b"HTTP/2 200",
+        head("Content-Length: -1"),
+        head("Content-Length: 1x"),
+        head(f"Content-Length: {'9' * 5000}"),
+    ],
 )
 def test_what_is_no_answer(octets: bytes) -> None:
     with pytest.raises(NoHttp):
