@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _one(cache: Cache, options: argparse.Namespace, number: int) -> list[Figure]:
+    run_wrk(cache.port, f"/{SMALL}", 1)
     alone = run_wrk(cache.port, f"/{SMALL}", options.seconds)
     before = _memory(cache)
     sockets = connected(cache.port, options.idle)
