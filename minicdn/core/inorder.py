@@ -7,9 +7,7 @@ all to ask for the same ones, it would send each to everybody, while the uplinks
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from heapq import heappush
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from minicdn.core import crowd
 from minicdn.core.picker import Picker
@@ -17,9 +15,6 @@ from minicdn.core.pieces import Dealer, Pieces
 from minicdn.core.sources import Source
 from minicdn.core.tracker import is_crowd
 from minicdn.core.wants import lowest
-
-if TYPE_CHECKING:
-    import random
 
 
 class InOrderPicker(Picker):
@@ -37,11 +32,6 @@ class InOrderPicker(Picker):
             self.knows(self._hint, (2 << index) - (1 << self._streamed_count), is_thin=self.sources.get(self._hint).is_thin)
             self._streamed_count = index + 1
         return losers
-
-    def refused(self, index: int, url: str, holders: Iterable[str], retry_seconds: float, now: float, rng: random.Random) -> None:
-        super().refused(index, url, holders, retry_seconds, now, rng)
-        if url == self._hint:
-            heappush(self._waking, (self.sources.get(url).busy_until, url))  # it is idle from then on
 
     def _stolen(self, source: Source, mask: int) -> int:
         """Of the streamer's pieces the first from this node's own place on; of others' the first."""

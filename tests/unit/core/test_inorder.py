@@ -37,17 +37,6 @@ def test_each_begins_at_another_place_of_what_is_late() -> None:
     assert not (first[0] & first[1] or first[1] & first[2] or first[0] & first[2])
 
 
-def test_the_streamer_is_asked_again_as_soon_as_it_said() -> None:
-    picker = InOrderPicker("/file", Pieces(COUNT * SIZE, SIZE), [Dealer(STREAMER), Dealer(SLOW)], [1] * COUNT, QUICK[0], STREAMER)
-    picker.want(range(COUNT), 0.0)
-    picker.errands(0.0, random.Random(1))
-    picker.received(COUNT - 1, SLOW, SIZE, 1.0)
-    [index] = next(errand.indices for errand in picker.errands(1.0, random.Random(1)) if errand.url == STREAMER)
-    picker.refused(index, STREAMER, (), 0.2, 1.0, random.Random(1))
-    picker.errands(1.0, random.Random(1))
-    assert any(errand.url == STREAMER for errand in picker.errands(1.2, random.Random(1)))
-
-
 def test_none_of_what_is_late_is_left_out() -> None:
     for me in QUICK:
         found = stolen_by(me)
