@@ -67,29 +67,29 @@ class LogLine(NamedTuple):
 
     def to_text(self, peer_url: str) -> bytes:
         """What encode_line makes of to_json, in a tenth of its time. Raises ValueError for what JSON has no word for."""
-        if self[4] is None and not self[9]:  # a hit in the express lane: the next one's line differs by who, and when
-            before, after = _around_address(self[0], self[2:10], peer_url)
-        else:
-            before, after = _parts(self[0], self[2:10], peer_url)
-        return f"{before}{_quoted(self[1])}{after}{self[10]}}}\n".encode("utf-8", "backslashreplace")
+        seconds = self.duration_seconds
+        if not isfinite(seconds):
+            raise ValueError("a duration without end")
+        # a hit in the express lane: the next one's line differs by who, and when
+        parts_of = _same_parts if self.header_data is None and not seconds else _parts
+        before, middle, after = parts_of(self.key, self[2:9], peer_url)
+        text = f"{before}{_quoted(self.remote_addr)}{middle}{round(seconds, 6)!r}{after}{self.timestamp}}}\n"
+        return text.encode("utf-8", "backslashreplace")
 
 
-def _parts(key: str, rest: tuple[str, bool, Any, str, int, int, str, float], peer_url: str) -> tuple[str, str]:
-    """A line's text before the address and behind it, up to the time."""
-    user_agent, success, header_data, method, status, size, source, seconds = rest
-    if not isfinite(seconds):
-        raise ValueError("a duration without end")
+def _parts(key: str, rest: tuple[str, bool, Any, str, int, int, str], peer_url: str) -> tuple[str, str, str]:
+    """A line's text before the address, between it and the duration, and from there to the time."""
+    user_agent, success, header_data, method, status, size, source = rest
     note = "null" if header_data is None else _to_json(header_data)
     before = f'{{"data":{{"action":"LOG","header_data":{note},"key":{_quoted(key)},"remote_addr":'
-    after = (
+    middle = (
         f',"success":{"true" if success else "false"},"user_agent":{_quoted(user_agent)},"method":{_quoted(method)},'
-        f'"status":{status},"bytes":{size},"source":{_quoted(source)},'
-        f'"duration_seconds":{round(seconds, 6)!r}}},"peer":{_quoted(peer_url)},"timestamp":'
+        f'"status":{status},"bytes":{size},"source":{_quoted(source)},"duration_seconds":'
     )
-    return before, after
+    return before, middle, f'}},"peer":{_quoted(peer_url)},"timestamp":'
 
 
-_around_address = lru_cache(LINES_ALIKE_MAX)(_parts)
+_same_parts = lru_cache(LINES_ALIKE_MAX)(_parts)
 
 
 @lru_cache(ADDRESSES_MAX)

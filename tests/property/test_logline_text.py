@@ -31,6 +31,14 @@ def test_the_text_is_that_of_the_json_object(line: LogLine, url: str) -> None:
     assert text.count(b"\n") == 1 and json.loads(text) == line.to_json(url)
 
 
+def test_equal_numbers_are_written_as_they_are() -> None:
+    """What is remembered of the line before must not stand for another that only compares equal."""
+    line = LogLine("/equal", "10.0.0.9:5", "curl", True, None, "GET", 200, 5, "memory", 0.0, 1436945573)
+    for seconds in (0.0, 0, -0.0):
+        again = line._replace(duration_seconds=seconds)
+        assert again.to_text("http://10.0.0.1:11000") == encode_line(again.to_json("http://10.0.0.1:11000"))
+
+
 @pytest.mark.parametrize("more", [{"duration_seconds": nan}, {"duration_seconds": inf}, {"header_data": nan}, {"header_data": {1, 2}}])
 def test_what_json_has_no_word_for(more: dict[str, object]) -> None:
     line = LogLine("/a", "10.0.0.9:5", "curl", True, None, "GET", 200, 5, "memory", 0.1, 1436945573)._replace(**more)  # type: ignore[arg-type]
