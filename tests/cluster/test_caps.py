@@ -32,10 +32,10 @@ def seconds_to_read(url: str, path: str, size: int = SIZE) -> float:
         return time.monotonic() - begun
 
 
-def assert_kept(rate: float, size: int, seconds: float) -> None:
-    """No more than the cap in that time, and not much less; a busy machine may make less of it, but never more."""
+def assert_kept(rate: float, size: int, seconds: float, *, less: float = 0.05) -> None:
+    """No more than the cap in that time, and not much less."""
     assert size <= (rate * seconds + rate / 4) * 1.05
-    assert rate * seconds <= size * 1.25
+    assert rate * seconds <= size * (1 + less)
 
 
 def own_address() -> str:
@@ -122,7 +122,7 @@ def test_the_upstreams_cap_is_shared_by_two_peers_and_by_one_when_the_other_leav
     cluster.wait_listed([first])
     eventually(lambda: first.stats()["upstream_cap_bytes_per_second"] == 2 * RATE, "the other's share to be taken over")
     path = nginx.put("/alone.bin", bytes_of("alone", 2 * SIZE - BURST))
-    assert_kept(2 * RATE, 2 * SIZE - BURST, seconds_to_read(first.url, path, 2 * SIZE - BURST))
+    assert_kept(2 * RATE, 2 * SIZE - BURST, seconds_to_read(first.url, path, 2 * SIZE - BURST), less=0.1)
 
 
 def test_a_manager_alone_has_the_upstreams_cap_whole(stage: Stage) -> None:
@@ -172,6 +172,6 @@ def test_a_swarm_is_held_back_by_up_and_by_down(stage: Stage) -> None:
     size = 2 * RATE * SECONDS
     path = nginx.put("/swarm.bin", bytes_of("swarm", size))
     seconds = seconds_to_read(capped.url, path, size)
-    assert_kept(2 * RATE, size, seconds)
+    assert_kept(2 * RATE, size, seconds, less=0.1)
     sent = [peer.stats()["peer_sent_bytes"] for peer in cluster.peers]
     assert max(sent) <= (RATE * seconds + BURST) * 1.05
