@@ -138,7 +138,7 @@ class CrowdPicker(Picker):
             self._polled[source.url] = None
             found.append(Errand(source.url, (), False))
 
-    def knows(self, url: str, have_mask: int, *, is_thin: bool = False) -> None:
+    def knows(self, url: str, have_mask: int, *, is_thin: bool | None = None) -> None:
         self._polled.pop(url, None)
         super().knows(url, have_mask, is_thin=is_thin)
 

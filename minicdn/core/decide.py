@@ -146,6 +146,12 @@ def is_failure(status: int) -> bool:
     return status in (500, 502, 503, 504)
 
 
+def is_of_the_moment(status: int) -> bool:
+    """Whether an upstream's answer says nothing of what it answers next: a failure, or a refusal for now (RFC 9110 §15.5.9, RFC 8470 §5.2,
+    RFC 6585 §4)."""
+    return is_failure(status) or status in (408, 425, 429)
+
+
 def invalidates(method: str, status: int) -> bool:
     """Whether an answer to this method makes what is stored under the target unusable (RFC 9111 §4.4): unsafe, and no error."""
     return method not in SAFE_METHODS and 200 <= status < 400

@@ -29,7 +29,7 @@ class InOrderPicker(Picker):
     def received(self, index: int, url: str | None, size: int, now: float) -> list[str | None]:
         losers = super().received(index, url, size, now)
         if index >= self._streamed_count and self._hint != self.me:
-            self.knows(self._hint, (2 << index) - (1 << self._streamed_count), is_thin=self.sources.get(self._hint).is_thin)
+            self.knows(self._hint, (2 << index) - (1 << self._streamed_count))
             self._streamed_count = index + 1
         return losers
 

@@ -151,11 +151,11 @@ class Picker:
                 self.sources.took(url, size, now - flight.began_at)
         return self.have(index)
 
-    def knows(self, url: str, have_mask: int, *, is_thin: bool = False) -> None:
-        """A source said what it holds, and of its uplink."""
+    def knows(self, url: str, have_mask: int, *, is_thin: bool | None = None) -> None:
+        """A source said what it holds, and (or it did not: None) of its uplink."""
         source = self.sources.get(url)
         source.have_mask |= have_mask
-        source.is_thin = is_thin
+        source.is_thin = source.is_thin if is_thin is None else is_thin
         self._eager[url] = None
         if have_mask & self._unheard_mask:
             self._unheard_mask &= ~have_mask

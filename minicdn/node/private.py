@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 from cachetools import TTLCache
 
-from minicdn.core.decide import is_failure
+from minicdn.core.decide import is_of_the_moment
 
 PASS_SECONDS = 60.0
 PASS_KEYS_MAX = 10_000
-NOT_NOW = (408, 425, 429)
 
 
 class PrivateKeys:
@@ -23,5 +22,5 @@ class PrivateKeys:
     def note(self, key: str, status: int) -> None:
         """Answered with that status, which nobody else may have. An upstream's trouble says nothing of what comes next: a crowd of which
         each asked for himself would meet it as soon as it is back."""
-        if not is_failure(status) and status not in NOT_NOW:
+        if not is_of_the_moment(status):
             self._noted[key] = True

@@ -16,20 +16,18 @@ from heapq import heappop, heappush
 from cachetools import LRUCache
 
 from minicdn.core.conditional import strong_validator
-from minicdn.core.decide import is_failure
+from minicdn.core.decide import is_of_the_moment
 from minicdn.core.headers import without
 from minicdn.core.message import Head, Request
 from minicdn.core.pieces import Pieces
 from minicdn.core.tracker import Tracker
 from minicdn.errors import BrokenBody, MinicdnError, UpstreamError
 from minicdn.node.fill import Fill, again
-from minicdn.node.private import NOT_NOW
 from minicdn.node.suppliers import Part
 from minicdn.node.wanted import range_value
 from minicdn.store.entry import Entry
 
 LOADS_MAX = 2
-"""Refusals that say nothing of the file (RFC 9110, 8470, 6585), as those of 500 and more."""
 SEEDS_MAX = 1024
 SEED_BYTES = 16 * 1024
 """Reckoned for each, beside the fields that it keeps: a peer may send long ones, and then fewer files are remembered."""
@@ -195,7 +193,7 @@ class Seed:
             entry = outcome.entry
             if entry is None:
                 raise outcome.error or UpstreamError("nothing came")
-            if is_failure(entry.head.status) or entry.head.status in NOT_NOW:
+            if is_of_the_moment(entry.head.status):
                 raise UpstreamError(f"the upstream answered {entry.head.status}")
             if entry.body.length != self.file.length or strong_validator(entry.head) != self.file.validator or fill.span is None:
                 assert fill.task is not None

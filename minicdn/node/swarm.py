@@ -145,7 +145,7 @@ class Swarm:
                 await self._wait(min(tick_at, picker.next_at() or tick_at) - now)
 
     def _look_around(self, now: float) -> None:
-        """Where the whole comes in one stream, others' pieces come with it."""
+        """How thin this node's own uplink is; and where the whole comes in one stream, others' pieces come with it."""
         began_at, had_bytes = self._began
         owed_bytes = (self._body.have.total_bytes - had_bytes) * share_of(self._me, self.deal.dealers)
         self.picker.sources.is_thin = self.seed.is_thin = is_thin(self._parts.uplink.best(now), owed_bytes, now - began_at)

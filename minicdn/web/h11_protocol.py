@@ -145,10 +145,5 @@ class PlainProtocol(Placed, H11Protocol):
         self._refuse(408, "the request's head took too long")
 
     @property
-    def _is_answering(self) -> bool:  # type: ignore[override]
-        cycle: Any = self.cycle
-        return cycle is not None and not cycle.response_complete
-
-    @property
     def _is_in_body(self) -> bool:  # type: ignore[override]
         return self.conn.their_state is h11.SEND_BODY and not self.flow.read_paused

@@ -240,10 +240,6 @@ class ContentProtocol(Placed, HttpToolsProtocol):
         self._refuse(Refusal(408, "the request's head took too long"))
 
     @property
-    def _is_answering(self) -> bool:  # type: ignore[override]
-        return self.cycle is not None and not self.cycle.response_complete
-
-    @property
     def _is_in_body(self) -> bool:  # type: ignore[override]
         return not self._inflow.is_between and not self._inflow.is_in_head and not self.flow.read_paused
 

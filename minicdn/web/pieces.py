@@ -21,7 +21,7 @@ from minicdn.node.node import Node
 from minicdn.node.seeding import Changed, FileId, NoRoom, Seed
 from minicdn.store.entry import Entry
 from minicdn.web.protocol import Connection
-from minicdn.web.rpc import REQUEST_BYTES_MAX, UNSENT_BYTES_MAX, _refuse, check_target
+from minicdn.web.rpc import REQUEST_BYTES_MAX, UNSENT_BYTES_MAX, _refuse, check_target, metered
 from minicdn.web.watching import ClientGone, Receive, Scope, Send, read_message, watching
 from minicdn.wire.codec import decode, encode
 from minicdn.wire.pieces import DIGEST_BYTES, PieceAnswer, PieceRequest, Referral
@@ -223,18 +223,13 @@ class PiecesDoor:
             await send({"type": "http.response.body", "body": digest, "more_body": True})
 
     async def _send_metered(self, scope: Scope, send: Send, size: int, message: dict[str, Any]) -> None:
-        node, connection = self._node, scope.get("minicdn.connection")
-        began, sent_bytes = node.uplink.sending(node.clock.monotonic()), 0
-        try:
+        connection = scope.get("minicdn.connection")
+        with metered(self._node, size):
             if connection is not None and not connection.is_full:
                 await send(message)
             else:
-                async with asyncio.timeout(min(node.settings.client_stall_seconds, SLOT_SECONDS)):
+                async with asyncio.timeout(min(self._node.settings.client_stall_seconds, SLOT_SECONDS)):
                     await send(message)
-            sent_bytes = size
-        finally:
-            node.uplink.sent(began, sent_bytes, node.clock.monotonic())
-        node.counters.add("peer_sent_bytes", sent_bytes)
 
     async def _send_head(self, send: Send, answer: PieceAnswer, length: int, *, is_followed: bool = False) -> None:
         """is_followed: by bytes that are at hand, and leave with it."""

@@ -25,7 +25,7 @@ LOOKS_MAX = 4
 
 
 class Placed:
-    """What a protocol of uvicorn's is besides. It says what is under way (_is_answering, _is_in_body), when it was last used
+    """What a protocol of uvicorn's is besides. It says what is under way (cycle, _is_in_body), when it was last used
     (_used_at) and last heard (_received_at), and how it refuses a head that took too long (_refuse_late)."""
 
     head_seconds = HEAD_SECONDS
@@ -33,7 +33,7 @@ class Placed:
     transport: Any
     connections: set[Any]
     timeout_keep_alive: Any
-    _is_answering: bool
+    cycle: Any
     _is_in_body: bool
     """More of the request must come, and would be read."""
     _is_over = False
@@ -43,6 +43,10 @@ class Placed:
     _looks_count = 0
     _timer: asyncio.TimerHandle | None = None
     _head_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _begin_waits(self, shedding: Shedding | None) -> None:
         self._used_at = self.loop.time()

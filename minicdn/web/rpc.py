@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from minicdn.core.freshness import current_age, to_facts
@@ -152,20 +154,26 @@ class PeerDoor:
             await self._send_part(send, part)
 
     async def _send_part(self, send: Send, chunk: bytes) -> None:
-        node, sent_bytes = self._node, 0
-        began = node.uplink.sending(node.clock.monotonic())
-        try:
-            async with asyncio.timeout(node.settings.client_stall_seconds):
+        with metered(self._node, len(chunk)):
+            async with asyncio.timeout(self._node.settings.client_stall_seconds):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            sent_bytes = len(chunk)
-        finally:
-            node.uplink.sent(began, sent_bytes, node.clock.monotonic())
-        node.counters.add("peer_sent_bytes", sent_bytes)
 
     async def _send_head(self, send: Send, answer: FetchAnswer, length: int | None) -> None:
         head = encode(answer.to_wire())
         await send({"type": "http.response.start", "status": 200, "headers": answer_fields(len(head), length)})
         await send({"type": "http.response.body", "body": head, "more_body": True})
+
+
+@contextmanager
+def metered(node: Node, size: int) -> Iterator[None]:
+    """So many bytes go to a peer meanwhile, if nothing is raised."""
+    began, sent_bytes = node.uplink.sending(node.clock.monotonic()), 0
+    try:
+        yield
+        sent_bytes = size
+    finally:
+        node.uplink.sent(began, sent_bytes, node.clock.monotonic())
+    node.counters.add("peer_sent_bytes", sent_bytes)
 
 
 def answer_fields(head_length: int, length: int | None) -> list[tuple[bytes, bytes]]:

@@ -88,10 +88,10 @@ class Exchange:
         stream = self._stream
         take = getattr(stream, "next", None)
         try:
-            while take is not None:  # our own: a generator less for each chunk
-                if not (chunk := await take()):
-                    return
-                yield chunk
+            if take is not None:  # our own: a generator less for each chunk
+                while chunk := await take():
+                    yield chunk
+                return
             async with aclosing(stream.__aiter__()) as parts:  # type: ignore[type-var]
                 async for chunk in parts:
                     yield chunk

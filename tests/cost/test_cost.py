@@ -10,6 +10,8 @@ import gc
 import json
 import os
 import platform
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -24,13 +26,20 @@ ALLOWED = 0.05
 VERSION = ".".join(platform.python_version_tuple()[:2])
 
 
-async def _count_all(folder: Path) -> dict[str, Counting]:
+@asynccontextmanager
+async def _warm(folder: Path, count: int) -> AsyncIterator[tuple[Client, Client, list[str]]]:
+    """Clients of a manager alone and of a peer that asks, and targets that another peer owns and has."""
     nodes = Nodes(folder)
     async with nodes.open():
         alone, asking, owning = [await Client.to(served) for served in (nodes.alone, *nodes.peers)]
-        targets = [nodes.owned(number) for number in range(20)]
+        targets = [nodes.owned(number) for number in range(count)]
         for target in targets:
             await owning.get(target)
+        yield alone, asking, targets
+
+
+async def _count_all(folder: Path) -> dict[str, Counting]:
+    async with _warm(folder, 20) as (alone, asking, targets):
         return {
             "hit": await least_of(lambda _: alone.get(TARGET)),
             "miss": await least_of(lambda number: alone.get(f"{TARGET}/{number}")),
@@ -39,12 +48,7 @@ async def _count_all(folder: Path) -> dict[str, Counting]:
 
 
 async def _garbage_of(folder: Path) -> list[object]:
-    nodes = Nodes(folder)
-    async with nodes.open():
-        alone, asking, owning = [await Client.to(served) for served in (nodes.alone, *nodes.peers)]
-        targets = [nodes.owned(number) for number in range(10)]
-        for target in targets:
-            await owning.get(target)
+    async with _warm(folder, 10) as (alone, asking, targets):
         gc.collect()
         try:
             gc.set_debug(gc.DEBUG_SAVEALL)
