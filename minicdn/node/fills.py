@@ -44,7 +44,7 @@ class Dock:
         self._policy = policy
         self._receiving = Receiving(shelf, clock, policy)
         self._flights: dict[FlightKey, Fill] = {}
-        self._fills: set[Fill] = set()
+        self._fills: dict[Fill, None] = {}
         self._filling: dict[Body, list[Fill]] = {}
         self._echoes = Echoes(clock.monotonic)
         self.swarms: Swarms | None = None
@@ -67,7 +67,7 @@ class Dock:
     def start(self, fill: Fill, flight: FlightKey | None = None) -> Fill:
         """flight: what others may join it by; None: nobody may."""
         fill.told = Told(self._echoes.audible())
-        self._fills.add(fill)
+        self._fills[fill] = None
         if flight is not None:
             self._flights[flight] = fill
             fill.outcome.add_done_callback(lambda _: self._flights.pop(flight) if self._flights.get(flight) is fill else None)
@@ -112,7 +112,7 @@ class Dock:
 
     def _ended(self, fill: Fill) -> None:
         """However a fill ends, nobody is left waiting for it."""
-        self._fills.discard(fill)
+        self._fills.pop(fill, None)
         if not fill.outcome.done():
             fill.publish(Outcome(error=UpstreamError("the download was given up")))
 

@@ -16,7 +16,7 @@ class Leash:
     """Waits under way, by the peer's URL. on_hold: called when somebody begins to wait."""
 
     def __init__(self) -> None:
-        self._held: dict[str, set[Hold]] = {}
+        self._held: dict[str, dict[Hold, None]] = {}
         self.on_hold: Callable[[], None] = lambda: None
 
     def hold(self, url: str) -> Hold:
@@ -32,7 +32,7 @@ class Leash:
 
     def waits(self, url: str) -> Set[Hold]:
         """Those for this peer."""
-        return self._held.get(url, set())
+        return self._held.get(url, {}).keys()
 
     def urls(self) -> Set[str]:
         """Whom somebody waits for."""
@@ -44,7 +44,7 @@ class Hold:
 
     __slots__ = ("_cancelling_count", "_held", "_is_let_go", "_task", "_url")
 
-    def __init__(self, held: dict[str, set[Hold]], url: str) -> None:
+    def __init__(self, held: dict[str, dict[Hold, None]], url: str) -> None:
         self._held, self._url = held, url
         self._is_let_go = False
 
@@ -52,7 +52,7 @@ class Hold:
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling_count = task, task.cancelling()
-        self._held.setdefault(self._url, set()).add(self)
+        self._held.setdefault(self._url, {})[self] = None
 
     def let_go(self) -> None:
         if not self._is_let_go:
@@ -61,7 +61,7 @@ class Hold:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         holds = self._held[self._url]
-        holds.discard(self)
+        holds.pop(self, None)
         if not holds:
             del self._held[self._url]
         if self._is_let_go and self._task.uncancel() <= self._cancelling_count and kind is asyncio.CancelledError:

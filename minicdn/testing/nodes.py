@@ -45,6 +45,16 @@ class SimClock(Clock):
         return self._loop.time()
 
 
+class InOrder(dict[Any, None]):
+    """A set in the order in which things came: where they lie in memory must not decide what happens first."""
+
+    def add(self, one: Any) -> None:
+        self[one] = None
+
+    def discard(self, one: Any) -> None:
+        self.pop(one, None)
+
+
 class PlainTransport(httpx.AsyncBaseTransport):
     """Our own transport, for what asks through httpx's client."""
 
@@ -110,6 +120,7 @@ class SimNode:
         self.on_started(self)
         await self.role.start()
         protocol, self._state = protocol_class(), ServerState()
+        self._state.connections = InOrder()  # type: ignore[assignment]
         config = _config(self.wrap(build_app(self.role, random.Random(self._rng.random()))), protocol, None)
         config.load()
         state = self._state

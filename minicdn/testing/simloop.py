@@ -73,6 +73,21 @@ class _SimTimer(_Held, asyncio.TimerHandle):
     __slots__ = ()
 
 
+class SimTask(asyncio.Task[Any]):
+    """asyncio keeps tasks in sets, whose order is that of hashes; a hash that were an address would differ from run to run."""
+
+    def __new__(cls, coro: Any, *, loop: SimLoop, **kwargs: Any) -> SimTask:
+        task = super().__new__(cls)
+        loop.tasks_count += 1
+        task.number = loop.tasks_count
+        return task
+
+    number: int
+
+    def __hash__(self) -> int:
+        return self.number
+
+
 class _Selector:
     """select() never waits: it tells the loop that the time has passed."""
 
@@ -96,6 +111,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._rng = rng
         self.network: Any = None
         self.steps_count = 0
+        self.tasks_count = 0
         self.on_task: Callable[[Any], Any] = lambda coro: coro
         """What each task runs instead of what it was given."""
         self.trace = 0
@@ -129,7 +145,7 @@ class SimLoop(asyncio.BaseEventLoop):
         return timer
 
     def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
-        task = super().create_task(self.on_task(coro), name=name, context=context)
+        task = SimTask(self.on_task(coro), loop=self, name=name, context=context)
         process = HERE.get() if context is None else context.get(HERE)
         if process is not None:
             process.tasks[task] = None

@@ -16,6 +16,7 @@ FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 TOLD_EVERY = 100
+TRACES_CHARS_MAX = 90
 
 
 def show_seed(seed: int, *, is_verbose: bool) -> int:
@@ -40,7 +41,7 @@ def show_seed(seed: int, *, is_verbose: bool) -> int:
 
 
 def run_seeds(seeds: Iterable[int], until: float | None = None) -> int:
-    wrong, virtual, began, count = [], 0.0, time.perf_counter(), 0
+    wrong, traces, virtual, began, count = [], "", 0.0, time.perf_counter(), 0
     for seed in seeds:
         if until is not None and time.monotonic() > until:
             break
@@ -49,6 +50,7 @@ def run_seeds(seeds: Iterable[int], until: float | None = None) -> int:
         if count % TOLD_EVERY == 0:
             print(f"{count} seeds, up to {seed}", flush=True)
         virtual += report.virtual_seconds - 1000
+        traces = f"{traces} {report.trace:08x}"[-TRACES_CHARS_MAX:]
         if report.wrong:
             wrong.append(seed)
             print(f"seed {seed}", flush=True)
@@ -57,6 +59,7 @@ def run_seeds(seeds: Iterable[int], until: float | None = None) -> int:
     print(
         f"{count} seeds in {seconds:.1f} s, {virtual:.0f} virtual seconds ({virtual / max(seconds, 0.001):.0f}:1); wrong: {wrong or 'none'}"
     )
+    print(f"the last traces {traces.strip()}")
     return 1 if wrong else 0
 
 

@@ -43,8 +43,10 @@ def test_seeds(first: int) -> None:
     assert ran.returncode == 0, show(ran)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_seed_is_the_same_each_time() -> None:
-    last_lines = [run("--seed", "3").stdout.splitlines()[-1] for _ in range(2)]
-    traces = {line.split(", trace ")[1] for line in last_lines}
-    assert len(traces) == 1, last_lines
+    """Most of these went one way or another, when sets of tasks, of connections and of fills were in the order of their addresses."""
+    seeds = "3,5,6,33,36,52"
+    runs = [run("--seeds", seeds) for _ in range(2)]
+    traces = [ran.stdout.splitlines()[-1].split("traces ")[1] for ran in runs]
+    assert traces[0] == traces[1] and len(traces[0].split()) == len(seeds.split(",")), traces
