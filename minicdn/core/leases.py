@@ -33,13 +33,15 @@ class Leases:
         self._ends_at: dict[tuple[str, str], float] = {}
         self._holders: dict[str, dict[str, None]] = {}
 
-    def take(self, key: str, holder: str, now: float) -> Verdict:
-        """Who holds one already, holds it for longer."""
+    def take(self, key: str, holder: str, now: float, *, is_kept: bool = True) -> Verdict:
+        """Who holds one already, holds it for longer. is_kept: False for a word only, which nobody has to give back."""
         self.expire(now)
         held = self._holders.get(key, {})
         if holder not in held and len(held) >= self._count_max:
             first_ends_at = min((self._ends_at[key, other] for other in held), default=now + self._ttl_seconds)
             return Verdict(False, tuple(held), first_ends_at - now)
+        if not is_kept:
+            return Verdict(True, tuple(held), 0.0)
         self.release(key, holder)
         self._ends_at[key, holder] = now + self._ttl_seconds
         self._holders.setdefault(key, {})[holder] = None

@@ -36,8 +36,9 @@ class ManagerLeases:
     def release(self, key: str) -> None:
         self._leases.release(key, self._node.id)
 
-    def take_for(self, key: str, holder: str) -> Verdict:
-        verdict = self._leases.take(key, holder, self._node.clock.monotonic())
+    def take_for(self, key: str, holder: str, *, is_kept: bool = True) -> Verdict:
+        """is_kept: as Leases.take has it."""
+        verdict = self._leases.take(key, holder, self._node.clock.monotonic(), is_kept=is_kept)
         self._node.counters.add("leases_granted_count" if verdict.is_granted else "leases_refused_count")
         return verdict
 
@@ -55,7 +56,7 @@ class ManagerLeases:
 class PeerLeases:
     """What `node.leases` is at a peer. hold: keeps a task of the role's."""
 
-    def __init__(self, node: Node, manager: ManagerClient, rng: random.Random, hold: Callable[[Any], asyncio.Task[None]]) -> None:
+    def __init__(self, node: Node, manager: ManagerClient, rng: random.Random, hold: Callable[[Any], asyncio.Task[Any]]) -> None:
         self._node = node
         self._manager = manager
         self._rng = rng
@@ -65,7 +66,20 @@ class PeerLeases:
         return (await self.ask(key))[0]
 
     async def ask(self, key: str) -> tuple[bool, tuple[str, ...]]:
-        """And who holds one."""
+        """And who holds one. Who gives up waiting gives back what it is granted all the same."""
+        asking: asyncio.Task[tuple[bool, tuple[str, ...]]] = self._hold(self._ask(key))
+        try:
+            await asyncio.wait([asking])
+        except asyncio.CancelledError:
+            asking.add_done_callback(lambda asked: self._give_up(asked, key))
+            raise
+        return (True, ()) if asking.cancelled() else asking.result()  # cancelled: the node is at its end
+
+    def _give_up(self, asked: asyncio.Task[tuple[bool, tuple[str, ...]]], key: str) -> None:
+        if not asked.cancelled() and asked.exception() is None and asked.result()[0]:
+            self.release(key)
+
+    async def _ask(self, key: str) -> tuple[bool, tuple[str, ...]]:
         try:
             answer = await self._manager.lease(LeaseCall(self._node.id, key))
         except (ManagerUnreachable, ManagerRefused):

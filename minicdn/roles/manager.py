@@ -158,11 +158,12 @@ class Manager(Role):
             self._publish()
 
     async def handle_lease(self, call: LeaseCall) -> LeaseAnswer:
-        """At once: who is refused is not held, as it has others to ask."""
+        """At once: who is refused is not held, as it has others to ask. Who has left may finish what it began, but what it is granted
+        is not kept: nothing would end it but time."""
         if call.is_over:
             self.leases.release_for(call.key, call.id)
             return LeaseAnswer(False)
-        verdict = self.leases.take_for(call.key, call.id)
+        verdict = self.leases.take_for(call.key, call.id, is_kept=self.roster.find(call.id) is not None)
         members = [self.roster.find(holder) for holder in verdict.holders if holder != call.id]
         return LeaseAnswer(verdict.is_granted, tuple(member.url for member in members if member is not None), verdict.seconds)
 

@@ -105,7 +105,7 @@ class Role:
     def _keep_running(self, what: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         return self._hold(self._run_again(what, work))
 
-    def _hold(self, work: Any) -> asyncio.Task[None]:
+    def _hold(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

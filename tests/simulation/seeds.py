@@ -21,4 +21,5 @@ FOUND = {
     5931: "A part was asked for 1 ms after the whole, whose head was not there yet: it did not wait for it, and was fetched a second time.",
     9066: "The simulator's own: a file that was out of date by its Date before all of it had come was rightly asked for again.",
     9875: "The simulator's own: beside a part without a validator the whole has to come whole; nothing says that they are of one version.",
+    30040: "A peer that had said goodbye took a lease of the upstream as it finished a download, and nobody was told when that was over.",
 }

@@ -35,6 +35,7 @@ async def test_the_manager_grants_so_many_and_names_the_holders(folder: Path) ->
 async def test_leases_end_by_word_by_time_by_goodbye_and_by_silence(folder: Path) -> None:
     async with Desk(folder, upstream_leases_max=1, lease_seconds=60.0, window_seconds=15.0, renew_seconds=5.0) as desk:
         await desk.join("anna")
+        await desk.join("bob", port=11002)
         await desk.lease("anna")
         await desk.lease("anna", is_over=True)
         assert (await desk.lease("bob")).is_granted
@@ -42,7 +43,7 @@ async def test_leases_end_by_word_by_time_by_goodbye_and_by_silence(folder: Path
         assert (await desk.lease("anna")).is_granted
         await desk.manager.handle_leave("anna")
         assert (await desk.lease("bob")).is_granted
-        await desk.join("bob")
+        assert len(desk.manager.leases) == 1
         desk.clock.now += 15
         desk.manager.tick(desk.clock.now, 0)
         assert desk.ids == []
@@ -50,6 +51,19 @@ async def test_leases_end_by_word_by_time_by_goodbye_and_by_silence(folder: Path
         assert await desk.manager.node.take_lease("/b")
         desk.manager.node.release_lease("/b")
         assert (await desk.lease("carl", "/b")).is_granted
+
+
+@desk_test
+async def test_what_one_who_has_left_is_granted_is_not_kept(folder: Path) -> None:
+    """It drains, and ends what it began; nobody would be told when it is over."""
+    async with Desk(folder, upstream_leases_max=1) as desk:
+        await desk.join("anna")
+        await desk.join("bob", port=11002)
+        await desk.manager.handle_leave("anna")
+        assert await desk.lease("anna") == LeaseAnswer(True, (), 0)
+        assert len(desk.manager.leases) == 0
+        assert (await desk.lease("bob")).is_granted
+        assert await desk.lease("anna") == LeaseAnswer(False, (BOBS,), 300), "those on the list come first"
 
 
 @desk_test
@@ -122,6 +136,32 @@ def test_a_peer_asks_its_manager_and_goes_on_where_that_is_away(tmp_path: Path, 
         assert manager.asked == [LeaseCall("me", "/a"), LeaseCall("me", "/a", is_over=True)]
         await peer.stop()
 
+    asyncio.run(run())
+
+
+def test_who_gives_up_waiting_gives_back_what_it_is_granted(tmp_path: Path) -> None:
+    class Slow(Lessor):
+        async def lease(self, call: LeaseCall) -> LeaseAnswer:
+            answer = await super().lease(call)
+            if not call.is_over:
+                await may_answer.wait()
+            return answer
+
+    async def run() -> None:
+        manager = Slow(LeaseAnswer(True))
+        peer, _ = peer_of(tmp_path, manager)
+        asking = asyncio.ensure_future(peer.node.take_lease("/a"))
+        await asyncio.wait_for(manager.is_told.wait(), 10)
+        manager.is_told.clear()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        may_answer.set()
+        await asyncio.wait_for(manager.is_told.wait(), 10)
+        assert manager.asked[1:] == [LeaseCall("me", "/a", is_over=True)]
+        await peer.stop()
+
+    may_answer = asyncio.Event()
     asyncio.run(run())
 
 
