@@ -23,9 +23,11 @@ _DISCARD = getattr(socket, "MSG_TRUNC", 0)
 """TCP throws away what is received so (Linux)."""
 
 
-def run_wrk(port: int, target: str, seconds: float, *, lua: str = "", folder: Path | None = None) -> dict[str, float]:
+def run_wrk(
+    port: int, target: str, seconds: float, *, connections: int = CONNECTIONS, lua: str = "", folder: Path | None = None
+) -> dict[str, float]:
     """requests_count, and latencies p50 and p99 in seconds. RunFailed where there were errors."""
-    words = [found_program("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--latency"]
+    words = [found_program("wrk"), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
     if lua:
         assert folder is not None
         (folder / "load.lua").write_text(lua)

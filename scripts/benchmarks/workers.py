@@ -1,7 +1,8 @@
 """Processor time of a hit at a peer with one worker and with two, beside nginx with as many worker processes.
 
-One wrk loads the public port with 32 connections, which the kernel spreads. Its one thread uses up to a core: on a machine of two cores,
-two workers and wrk share them, so that hits per second can grow by half at most; processor time per request is what counts there.
+One wrk loads the public port with 32 connections for each worker, which the kernel spreads: with fewer for each, a worker would find fewer
+requests each time it looks, and pay more for a look. wrk's one thread uses up to a core: on a machine of two cores, two workers and wrk
+share them, so that hits per second can grow by half at most; processor time per request is what counts there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from scripts.benchmarks.asking import ask_json, wait_for
 from scripts.benchmarks.caches import Cache, start_minicdn, start_nginx, start_origin
 from scripts.benchmarks.figures import Figure, Figures, add_common_options, stage
 from scripts.benchmarks.hits import SMALL, cost
-from scripts.benchmarks.load import ask_all, request, run_wrk
+from scripts.benchmarks.load import CONNECTIONS, ask_all, request, run_wrk
 from scripts.benchmarks.loopback import HOST, free_ports, peer_url
 from scripts.benchmarks.processes import Crew
 
@@ -26,7 +27,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     figures = Figures(
-        "workers", "A hit at a peer with several workers", "`scripts/bench workers`: wrk, 32 connections, 10 KiB, a log line each."
+        "workers",
+        "A hit at a peer with several workers",
+        "`scripts/bench workers`: wrk, 32 connections for each worker, 10 KiB, a log line each.",
     )
     with stage(options) as (crew, folder):
         origin = start_origin(crew, folder, [SMALL])
@@ -41,15 +44,15 @@ def run(options: argparse.Namespace) -> int:
                 for cache in both:
                     case = f"{count} {'worker' if count == 1 else 'workers'}"
                     hits: list[float] = []
-                    micros = cost(cache, lambda cache: _load(cache, options.seconds, hits))  # noqa: B023 — called at once
+                    micros = cost(cache, lambda cache: _load(cache, count, options.seconds, hits))  # noqa: B023 — called at once
                     figures.add(Figure(f"hit of 10 KiB, {case}", cache.name, number, micros))
                     figures.add(Figure(f"hits per second, {case}", cache.name, number, hits[0], "a second"))
     return figures.finish(options)
 
 
-def _load(cache: Cache, seconds: float, hits: list[float]) -> float:
+def _load(cache: Cache, workers_count: int, seconds: float, hits: list[float]) -> float:
     """The count; per second in `hits`."""
-    count = run_wrk(cache.port, f"/{SMALL}", seconds)["requests_count"]
+    count = run_wrk(cache.port, f"/{SMALL}", seconds, connections=CONNECTIONS * workers_count)["requests_count"]
     hits.append(count / max(1, round(seconds)))
     return count
 
