@@ -86,7 +86,9 @@ def test_where_nobody_may_ask_everybody_says_so(stage: Stage) -> None:
 
 
 def test_leases_of_a_real_manager_end_by_themselves(stage: Stage) -> None:
-    manager = stage.manager(stage.origin().url, upstream_leases=2, lease_ttl="1s")
+    cluster = stage.cluster(stage.origin().url, peers=3, upstream_leases=2, lease_ttl="1s")
+    manager = cluster.manager
+    anna, bob, carl = (member["id"] for member in members_of(manager))
 
     def is_granted(holder: str) -> bool:
         body = encode({"id": holder, "key": "/a"})
@@ -94,7 +96,7 @@ def test_leases_of_a_real_manager_end_by_themselves(stage: Stage) -> None:
         assert answer.status == 200
         return decode(answer.body)["is_granted"]
 
-    assert [is_granted(holder) for holder in ("anna", "bob", "carl")] == [True, True, False]
-    eventually(lambda: is_granted("carl"), "a lease to end")
+    assert [is_granted(holder) for holder in (anna, bob, carl)] == [True, True, False]
+    eventually(lambda: is_granted(carl), "a lease to end")
     assert manager.stats()["leases_granted_count"] == 3
     assert manager.stats()["leases_refused_count"] >= 1

@@ -148,6 +148,8 @@ def test_a_lease_is_granted_refused_and_given_back_over_the_door(tmp_path: Path)
         async def lease(id: str, *, is_over: bool = False) -> LeaseAnswer:
             return LeaseAnswer.from_wire(decode((await post(app, "/_rpc/lease", LeaseCall(id, "/a", is_over).to_wire())).body))
 
+        for port, id in enumerate(("anna", "bob", "carl"), start=11001):
+            await desk.join(id, port=port)
         assert [(await lease(id)).is_granted for id in ("anna", "bob", "carl")] == [True, True, False]
         await lease("anna", is_over=True)
         assert (await lease("carl")).is_granted
