@@ -266,9 +266,7 @@ def _default_cache_dir(role_name: str, port: int) -> Path:
     return user_cache_path("minicdn", appauthor=False) / f"{role_name}-{port}"
 
 
-def _serve(
-    settings: Settings, listeners: Sequence[socket], closing: Closing, listens_since: float, place: Place | None = None
-) -> int:
+def _serve(settings: Settings, listeners: Sequence[socket], closing: Closing, listens_since: float, place: Place | None = None) -> int:
     """listeners: the first one's port is the node's own. place: among workers."""
     from minicdn.announce import start_lines
     from minicdn.core.shedding import places_of

@@ -114,9 +114,7 @@ class Supervisor:
     async def _close_warm(self, keeping: list[asyncio.Task[int]], *, is_failed: bool) -> None:
         """Each leaves the list, finishes its downloads and goes; its copies of the sockets are then the last."""
         if not is_failed:
-            self._console.say(
-                f"closing: {len(self._running)} workers finish running downloads; Ctrl-C again to stop now"
-            )
+            self._console.say(f"closing: {len(self._running)} workers finish running downloads; Ctrl-C again to stop now")
         self._closing.stage = max(self._closing.stage, Stage.WARM)  # where a worker that can't start ends the others
         for pair in self._sockets:
             for each in pair:

@@ -30,7 +30,8 @@ from minicdn.node.found import Begun, Found
 from minicdn.node.private import PrivateKeys
 from minicdn.node.purger import Purger
 from minicdn.node.reading import FollowingReader
-from minicdn.node.suppliers import Part, PeerSupplier, UpstreamSupplier
+from minicdn.node.suppliers import PeerSupplier, UpstreamSupplier
+from minicdn.node.supply import Part
 from minicdn.node.swarms import Swarms
 from minicdn.node.twins import Twins
 from minicdn.node.wanted import asks_in_private, missing_spans, range_value, single_range
@@ -114,7 +115,8 @@ class Cache:
 
     def settle(self, begun: Begun) -> Found | None:
         """What a fill has brought, once its outcome is there; None where there is more to do (go_on) or to say than that."""
-        outcome = begun.fill.outcome.result()
+        outcome = begun.fill.outcome
+        assert outcome is not None
         entry = outcome.entry
         if entry is None or outcome.is_confirmed or (begun.is_collapsed and not may_join(begun.request, outcome)):
             return None
@@ -268,9 +270,7 @@ class Cache:
             is_joined = begun is not None and not turn
             if not is_joined:
                 is_alone = is_alone or turn == TURNS_MAX - 1
-                begun = self._begin(
-                    request, held, forward, is_forwarded=is_forwarded, part=part, is_alone=is_alone, on_interim=on_interim
-                )
+                begun = self._begin(request, held, forward, is_forwarded=is_forwarded, part=part, is_alone=is_alone, on_interim=on_interim)
             fill = begun.fill
             outcome = await fill.wait_outcome(is_joined=is_joined)
             if begun.is_collapsed and not may_join(request, outcome):

@@ -7,23 +7,47 @@ itself wanted it (a refresh); otherwise it is abandoned at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from minicdn.core.freshness import Stored
 from minicdn.core.message import Request
 from minicdn.core.vary import fits as fits_variant
 from minicdn.errors import ClientError, MinicdnError, NotReady, UpstreamError
-from minicdn.node.suppliers import Part, Supply
+from minicdn.node.supply import Part, Supply
 from minicdn.node.told import Told
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 
 LITTLE_LEFT_BYTES = 8 * 1024 * 1024
 
-Ask = Callable[[Request, Entry | None, Part | None, bool], Coroutine[Any, Any, Supply]]
-"""A supplier, bound to whom it asks. The flag: a deal will do for an answer."""
+
+class Asked(Protocol):
+    """A question under way for which no task waits (Ask.begin)."""
+
+    def all(self, request: Request) -> Supply | None:
+        """Once something has come: the answer, where it is here with all of its bytes; None: who was asked goes on with it, in a task."""
+
+    def give_up(self) -> None:
+        """Nobody wants to hear of it."""
+
+
+class Ask:
+    """A supplier, bound to whom it asks."""
+
+    __slots__ = ()
+
+    async def __call__(self, request: Request, held: Entry | None, part: Part | None, may_deal: bool, asked: Any = None) -> Supply:
+        """may_deal: a deal will do for an answer. asked: what begin() gave, to be gone on with. Raises UpstreamError and ClientError;
+        PeerError where the next supplier may be asked."""
+        raise NotImplementedError
+
+    def begin(self, request: Request, may_deal: bool, came: Callable[[], None]) -> Asked | None:
+        """Ask for a whole body, where no time is lost by it, without a task: `came` is called once, not within this call, when all of the
+        answer is here, or its head, or when there is none. None: it has to be asked in a task."""
+        return None
+
 
 FlightKey = tuple[str, str, object, bool, bytes | None]
 """By what a fill is joined: method, key, variant, whether owners are asked, and the Range of a part."""
@@ -74,7 +98,13 @@ class Fill:
         self.span: tuple[int, int] | None = None
         self.is_wanted = is_wanted
         self.is_hot = is_hot
-        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.outcome: Outcome | None = None
+        self._future: asyncio.Future[Outcome] | None = None
+        self._acts: list[Callable[[], None]] | None = None
+        self.on_answered: Callable[[Fill], None] | None = None
+        """Called with the outcome, before anybody who waits."""
+        self.flight: FlightKey | None = None
+        self.asked: Asked | None = None
         self.told = Told()
         self.is_gone = False
         """A hard purge came before the head: only those who wait get it."""
@@ -94,10 +124,34 @@ class Fill:
         if not is_joined:
             self.join()
         try:
-            return self.outcome.result() if self.outcome.done() else await asyncio.shield(self.outcome)
+            return self.outcome or await self._coming()
         except BaseException:
             self.release()
             raise
+
+    def _coming(self) -> asyncio.Future[Outcome]:
+        if self._future is None:
+            self._future = asyncio.get_running_loop().create_future()
+        return asyncio.shield(self._future)
+
+    def when_answered(self, act: Callable[[], None]) -> None:
+        """To be called when the outcome is there, and all that has come with it is in its place; for who has joined without a task."""
+        if self._acts is None:
+            self._acts = []
+        self._acts.append(act)
+
+    def not_when_answered(self, act: Callable[[], None]) -> None:
+        if self._acts is not None and act in self._acts:
+            self._acts.remove(act)
+
+    def call(self) -> None:
+        """Those of when_answered()."""
+        while self._acts:
+            act = self._acts.pop(0)
+            try:
+                act()
+            except Exception as error:  # a bug, and nobody else's affair
+                asyncio.get_running_loop().call_exception_handler({"message": f"fill {self.request.key}", "exception": error})
 
     def release(self) -> None:
         """A waiter has its reader now, or is gone."""
@@ -117,7 +171,13 @@ class Fill:
         if outcome.entry is not None and self.waiting_count:
             self._held = outcome.entry.body
             self._held.hold()
-        self.outcome.set_result(outcome)
+        self.outcome = outcome
+        if self.on_answered is not None:
+            self.on_answered(self)
+        if self._future is not None:
+            self._future.set_result(outcome)
+        if self._acts and self.task is not None:
+            asyncio.get_running_loop().call_soon(self.call)
 
     def when_nobody_waits(self, act: Callable[[], None]) -> None:
         """Now, or when the last who waits has its reader."""
@@ -127,8 +187,9 @@ class Fill:
             act()
 
     def look_whether_wanted(self) -> None:
-        if self.entry is not None and not self.waiting_count and self.entry.body.is_filling and not self._goes_on(self.entry.body):
-            assert self.task is not None
+        if self.entry is None or self.waiting_count or self.task is None:  # without a task, all of it is here
+            return
+        if self.entry.body.is_filling and not self._goes_on(self.entry.body):
             self.task.cancel()
 
     def _goes_on(self, body: Body) -> bool:
@@ -150,7 +211,7 @@ async def wait_outcomes(fills: list[Fill]) -> list[Outcome]:
     for fill in fills:
         fill.waiting_count += 1
     try:
-        return [await asyncio.shield(fill.outcome) for fill in fills]
+        return [fill.outcome or await fill._coming() for fill in fills]
     except BaseException:
         for fill in fills:
             fill.release()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
@@ -23,9 +24,10 @@ from minicdn.core.purging import Purge
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, FlightKey, Outcome
-from minicdn.node.reading import WIDE_BYTES, close, let_come, skip, take_whole
+from minicdn.node.reading import WIDE_BYTES, let_come, skip, take_whole
 from minicdn.node.receiving import Receiving, is_about_another, publish
-from minicdn.node.suppliers import Kind, Part, Supply, is_early_news
+from minicdn.node.suppliers import is_early_news
+from minicdn.node.supply import Kind, Part, Supply
 from minicdn.node.swarms import Swarms
 from minicdn.node.told import Echoes, Told
 from minicdn.node.wanted import range_value
@@ -69,11 +71,58 @@ class Dock:
         fill.told = Told(self._echoes.audible())
         self._fills[fill] = None
         if flight is not None:
+            fill.flight = flight
             self._flights[flight] = fill
-            fill.outcome.add_done_callback(lambda _: self._flights.pop(flight) if self._flights.get(flight) is fill else None)
-        fill.task = asyncio.get_running_loop().create_task(self._run(fill), name=f"fill {fill.request.key}")
-        fill.task.add_done_callback(lambda _: self._ended(fill))
+            fill.on_answered = self._answered
+        if fill.held is None and fill.part is None and fill.base is None:
+            fill.asked = fill.suppliers[0].begin(fill.request, fill.may_deal, partial(self._came, fill))
+        if fill.asked is None:
+            self._go_on(fill)
         return fill
+
+    def _answered(self, fill: Fill) -> None:
+        """Nobody can join it any more."""
+        assert fill.flight is not None
+        if self._flights.get(fill.flight) is fill:
+            del self._flights[fill.flight]
+
+    def _go_on(self, fill: Fill, supply: Supply | None = None, body: Body | None = None) -> None:
+        """In a task, from wherever it is."""
+        fill.task = asyncio.get_running_loop().create_task(self._run(fill, supply, body), name=f"fill {fill.request.key}")
+        fill.task.add_done_callback(lambda _: self._ended(fill))
+        fill.look_whether_wanted()
+
+    def _came(self, fill: Fill) -> None:
+        """Something has come of what was asked without a task. Where it is all of a small body, none is needed: what a task would do for
+        it is done here, at once."""
+        asked = fill.asked
+        if fill not in self._fills or asked is None:
+            return
+        supply = asked.all(fill.request)
+        if supply is None:
+            self._go_on(fill)
+            return
+        fill.asked = None
+        if supply.kind is Kind.UNCHANGED or (self.swarms is not None and self.swarms.is_for(fill, supply)):
+            self._go_on(fill, supply)
+            return
+        try:
+            body = self._receive(fill, supply)
+            if not self._take_all(fill, supply, body):
+                self._go_on(fill, supply, body)
+                return
+            supply.arriving.end()
+        except (UpstreamError, ClientError, PeerError, BrokenBody, DiskError) as error:
+            supply.arriving.end()
+            self._fail(fill, error)
+        except Exception as error:
+            supply.arriving.end()
+            self._fail(fill, _internal(error))
+            raise
+        finally:
+            if fill.task is None:
+                self._ended(fill)
+                fill.call()
 
     def tell(self, purge: Purge, echoes: bool) -> None:
         """A purge has begun: what fills without a head may yet receive is out of date already, and who asks from now on must not join
@@ -81,12 +130,18 @@ class Dock:
         if echoes:
             self._echoes.add(purge)
         for fill in self._fills:
-            if not fill.outcome.done() and purge.may_match(fill.request.key):
+            if fill.outcome is None and purge.may_match(fill.request.key):
                 fill.told.add(purge)
         self._flights = {flight: fill for flight, fill in self._flights.items() if not purge.may_match(fill.request.key)}
 
     async def stop(self) -> None:
         """Abandon everything."""
+        for fill in [fill for fill in self._fills if fill.task is None]:
+            assert fill.asked is not None
+            fill.asked.give_up()
+            self._counters.add("fills_abandoned_count")
+            self._ended(fill)
+            fill.call()
         tasks = [fill.task for fill in self._fills if fill.task is not None]
         for task in tasks:
             task.cancel()
@@ -113,29 +168,34 @@ class Dock:
     def _ended(self, fill: Fill) -> None:
         """However a fill ends, nobody is left waiting for it."""
         self._fills.pop(fill, None)
-        if not fill.outcome.done():
+        if fill.outcome is None:
             fill.publish(Outcome(error=UpstreamError("the download was given up")))
 
-    async def _run(self, fill: Fill) -> None:
+    async def _run(self, fill: Fill, supply: Supply | None, body: Body | None) -> None:
+        """supply, body: as far as it has come without a task."""
         try:
-            await self._fill(fill)
+            await self._fill(fill, supply, body)
         except asyncio.CancelledError:
             self._counters.add("fills_abandoned_count")
             self._break(fill, "the download was given up")
         except (UpstreamError, ClientError, PeerError, BrokenBody, DiskError) as error:
             self._fail(fill, error)
         except Exception as error:  # a bug of ours must not leave waiters behind; it is reported by whoever serves the outcome
-            self._fail(fill, UpstreamError(f"internal error: {type(error).__name__}: {error}"))
+            self._fail(fill, _internal(error))
             raise
 
-    async def _fill(self, fill: Fill) -> None:
+    async def _fill(self, fill: Fill, supply: Supply | None, body: Body | None) -> None:
         try:
-            supply = await self._ask_of_held(fill)
+            supply = supply or await self._ask_of_held(fill)
         except UpstreamError as error:
             if not self._serve_stale(fill, str(error), 0):
                 raise
             return
         try:
+            if body is not None:
+                supply = await self._stream(fill, supply, body)
+                self._complete(fill, body)
+                return
             status = supply.head.status
             if is_failure(status) and self._serve_stale(fill, f"the upstream answered {status}", status):
                 return
@@ -143,7 +203,7 @@ class Dock:
                 self._confirm(fill, supply)
                 return
             if supply.kind is Kind.UNCHANGED:
-                await close(supply)
+                await supply.close()
                 fill.held = None  # that 304 helps nobody: ask without a condition
                 supply = await self._ask(fill, fill.part)
             if self.swarms is not None and self.swarms.is_for(fill, supply):
@@ -152,20 +212,27 @@ class Dock:
                     return
                 fill.may_deal = False  # no room to keep it: then it is passed on as it comes
                 if supply.deal is not None:
-                    await close(supply)
+                    await supply.close()
                     supply = await self._ask(fill, fill.part)
             body = self._receive(fill, supply)
-            if fill.span is not None or not take_whole(supply, body, is_get=fill.request.method == "GET"):
+            if not self._take_all(fill, supply, body):
                 supply = await self._stream(fill, supply, body)
-            self._complete(fill, body)
+                self._complete(fill, body)
         finally:
-            await close(supply)
+            await supply.close()
+
+    def _take_all(self, fill: Fill, supply: Supply, body: Body) -> bool:
+        """A small body that is here with its head. False where it has to be read."""
+        if fill.span is not None or not take_whole(supply, body, is_get=fill.request.method == "GET"):
+            return False
+        self._complete(fill, body)
+        return True
 
     async def _ask_of_held(self, fill: Fill) -> Supply:
         """What is confirmed may have left the shelf meanwhile (no room, a hard purge): then it is asked for anew."""
         supply = await self._ask(fill, fill.part)
         if supply.kind is Kind.UNCHANGED and fill.held is not None and not self._is_there(fill.held):
-            await close(supply)
+            await supply.close()
             fill.held, fill.told = None, Told(self._echoes.audible())
             supply = await self._ask(fill, fill.part)
         return supply
@@ -177,8 +244,9 @@ class Dock:
         """The first supplier that can be talked to answers; those that can't are not asked again by this fill."""
         while True:
             ask = fill.suppliers[0]
+            asked, fill.asked = fill.asked, None
             try:
-                return await ask(fill.request, fill.held if part is None else None, part, fill.may_deal and part is fill.part)
+                return await ask(fill.request, fill.held if part is None else None, part, fill.may_deal and part is fill.part, asked)
             except PeerError:
                 if len(fill.suppliers) == 1:
                     raise
@@ -265,12 +333,12 @@ class Dock:
         if end - position > WIDE_BYTES:
             let_come(supply, end - position)
         try:  # what is left unread of the answer is lost as far as it is under way: less than asking again would cost
-            async for chunk in supply.chunks:
+            async for chunk in supply.arriving.chunks:
                 await self._write(fill, body, position, chunk[: stop - position])
                 position += len(chunk)
                 if position >= stop:
                     break
-                stop = stop if stop < end else self.swarms.stop_of(body, position, end, supply.narrow)
+                stop = stop if stop < end else self.swarms.stop_of(body, position, end, supply.arriving.narrow)
         finally:
             self.swarms.no_longer_arriving(body, fill.span)
         if position < stop:
@@ -292,7 +360,7 @@ class Dock:
         is_counted = supply.end is not None or supply.head.status != 206
         while True:
             try:
-                async for chunk in skip(supply.chunks, position - supply.offset):
+                async for chunk in skip(supply.arriving.chunks, position - supply.offset):
                     await self._write(fill, body, position - shift, chunk)
                     position += len(chunk)
                     verifier.update(chunk)
@@ -302,10 +370,10 @@ class Dock:
                     raise UpstreamError("the body does not fit its digest")
                 return supply
             except PeerError as error:
-                await close(supply)
-                supply = await self._go_on(fill, body, position, end, error, is_counted=is_counted)
+                await supply.close()
+                supply = await self._ask_on(fill, body, position, end, error, is_counted=is_counted)
             except BaseException:
-                await close(supply)  # the caller knows the first supplier only
+                await supply.close()  # the caller knows the first supplier only
                 raise
 
     async def _write(self, fill: Fill, body: Body, position: int, chunk: bytes) -> None:
@@ -329,7 +397,7 @@ class Dock:
         body.relay_from_here(lambda: fill.waiting_count > 0)
         fill.look_whether_wanted()  # only what is kept may go on for nobody
 
-    async def _go_on(self, fill: Fill, body: Body, position: int, end: int | None, error: PeerError, *, is_counted: bool) -> Supply:
+    async def _ask_on(self, fill: Fill, body: Body, position: int, end: int | None, error: PeerError, *, is_counted: bool) -> Supply:
         assert fill.entry is not None
         validator = strong_validator(fill.entry.head)
         if validator is None or len(fill.suppliers) < 2 or not is_counted:
@@ -340,7 +408,7 @@ class Dock:
         supply = await self._ask(fill, Part(rest, validator))
         is_same = strong_validator(supply.head) == validator and supply.head.status == 200 and supply.offset <= position
         if not is_same or (supply.length is not None and body.length is not None and body.is_kept and supply.length != body.length):
-            await close(supply)
+            await supply.close()
             raise BrokenBody(f"{error}, and the next supplier has another version")
         return supply
 
@@ -372,7 +440,7 @@ class Dock:
             self._filling.pop(body, None)
 
     def _fail(self, fill: Fill, error: MinicdnError) -> None:
-        if not fill.outcome.done():
+        if fill.outcome is None:
             fill.publish(Outcome(error=error))
         self._break(fill, str(error))
 
@@ -390,3 +458,7 @@ class Dock:
         self._shelf.withdraw(entry)
         entry.body.fail(reason)
         self._shelf.drop(entry.body)
+
+
+def _internal(error: Exception) -> UpstreamError:
+    return UpstreamError(f"internal error: {type(error).__name__}: {error}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from minicdn.core.message import Fields
 from minicdn.errors import UpstreamError
 from minicdn.node.patience import PatientUpstream
 
@@ -17,6 +18,15 @@ class ForbiddenUpstream(PatientUpstream):
 
     def __init__(self, has_owners: Callable[[], bool]) -> None:  # in no way like the one whose place it takes
         self._has_owners = has_owners
+
+    def begin(self, *_: Any, **__: Any) -> None:
+        """Nothing goes out; send() says why."""
+
+    def tail(self, fields: Fields) -> bytes:
+        return b""
+
+    def now(self) -> float:
+        return 0.0
 
     async def send(self, *_: Any, **__: Any) -> NoReturn:
         """Raises UpstreamError, always."""

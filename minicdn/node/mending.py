@@ -12,7 +12,7 @@ from minicdn.core.partial import span_of
 from minicdn.errors import BrokenBody
 from minicdn.node.fill import Fill
 from minicdn.node.found import Found
-from minicdn.node.suppliers import Part
+from minicdn.node.supply import Part
 from minicdn.node.wanted import range_value
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf

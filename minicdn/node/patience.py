@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterable, Callable
+from typing import Any
 
 from minicdn.core.counters import Counters
 from minicdn.core.message import Fields, Inform
@@ -56,9 +57,11 @@ class PatientUpstream:
         follows: bool = False,
         on_interim: Inform | None = None,
         unread_bytes_max: int | None = None,
+        begun: Any = None,
+        request_at: float | None = None,
     ) -> UpstreamAnswer:
         """As Upstream.send. Raises UpstreamError, at once while the upstream rests."""
-        turn = await self._take_turn()
+        turn = await self._take_turn() if begun is None else Turn.FREE
         has_verdict = False
 
         def reach() -> None:
@@ -66,7 +69,8 @@ class PatientUpstream:
             has_verdict = True
             self._reach()
 
-        self._counters.add("upstream_requests_count")
+        if begun is None:
+            self._counters.add("upstream_requests_count")
         try:
             answer = await self._upstream.send(
                 method,
@@ -77,6 +81,8 @@ class PatientUpstream:
                 on_connected=reach,
                 on_interim=on_interim,
                 unread_bytes_max=unread_bytes_max,
+                begun=begun,
+                request_at=request_at,
             )
             reach()
             return answer
@@ -92,6 +98,28 @@ class PatientUpstream:
             if turn is Turn.TRIAL and not has_verdict:
                 self._rest.give_up()
                 self._tried.set()
+
+    def tail(self, fields: Fields) -> bytes:
+        return self._upstream.tail(fields)
+
+    def begin(self, key: str, tail: bytes, came: Callable[[], None], *, on_interim: Inform | None, unread_bytes_max: int | None) -> Any:
+        """As Upstream.begin; None also where there is no going ahead without some waiting."""
+        if self._rest.failures_count:
+            return None
+        begun = self._upstream.begin(key, tail, came, on_interim=on_interim, unread_bytes_max=unread_bytes_max)
+        if begun is not None:
+            self._counters.add("upstream_requests_count")
+        return begun
+
+    def all(self, begun: Any, request_at: float) -> UpstreamAnswer:
+        """As Upstream.all."""
+        answer = self._upstream.all(begun, request_at)
+        if self._rest.failures_count:
+            self._reach()
+        return answer
+
+    def now(self) -> float:
+        return self._upstream.now()
 
     async def _take_turn(self) -> Turn:
         turn = self._rest.take(self._monotonic())

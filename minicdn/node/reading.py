@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from minicdn.core.digests import Verifier
 from minicdn.errors import UpstreamError
-from minicdn.node.suppliers import UNREAD_BYTES_MAX, Supply
+from minicdn.node.supply import UNREAD_BYTES_MAX, Supply
 from minicdn.store.body import Body
 from minicdn.store.reader import Reader
 
@@ -21,7 +21,7 @@ def take_whole(supply: Supply, body: Body, *, is_get: bool) -> bool:
     UpstreamError where it is not what its head says."""
     if supply.end is not None or supply.offset or body.medium != "memory":
         return False
-    whole = supply.take_whole()
+    whole = supply.arriving.take_whole()
     if whole is None:
         return False
     if whole:
@@ -36,11 +36,11 @@ def take_whole(supply: Supply, body: Body, *, is_get: bool) -> bool:
 def let_come(supply: Supply, left_bytes: int | None, *, is_piece: bool = False) -> None:
     """All that is left is wanted, as fast as it comes, and in blocks where it is much. is_piece: for a swarm."""
     if left_bytes is None or left_bytes > UNREAD_BYTES_MAX:
-        supply.widen()
+        supply.arriving.widen()
     if is_piece:
-        supply.gather(PIECE_BLOCK_BYTES, is_sure=True)
+        supply.arriving.gather(PIECE_BLOCK_BYTES, is_sure=True)
     elif left_bytes is None or left_bytes > WIDE_BYTES:
-        supply.gather(BLOCK_BYTES, is_sure=False)
+        supply.arriving.gather(BLOCK_BYTES, is_sure=False)
 
 
 async def skip(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]:
@@ -51,11 +51,6 @@ async def skip(chunks: AsyncIterator[bytes], count: int) -> AsyncIterator[bytes]
             continue
         yield chunk[count:] if count else chunk
         count = 0
-
-
-async def close(supply: Supply) -> None:
-    await supply.chunks.aclose()  # type: ignore[attr-defined]
-    await supply.close()
 
 
 async def copy(body: Body, start: int, end: int, write: Callable[[int, bytes], None]) -> None:

@@ -9,7 +9,7 @@ from minicdn.core.partial import may_combine
 from minicdn.core.vary import is_same_variant
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, Outcome
-from minicdn.node.suppliers import Kind, Supply
+from minicdn.node.supply import Kind, Supply
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf

@@ -23,7 +23,7 @@ from minicdn.core.pieces import Pieces
 from minicdn.core.tracker import Tracker
 from minicdn.errors import BrokenBody, MinicdnError, UpstreamError
 from minicdn.node.fill import Fill, again
-from minicdn.node.suppliers import Part
+from minicdn.node.supply import Part
 from minicdn.node.wanted import range_value
 from minicdn.store.entry import Entry
 

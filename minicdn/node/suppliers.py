@@ -6,12 +6,10 @@ the fill's affair. Only a transport failure (PeerError) may move it on; an answe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from minicdn.core.conditional import is_strong, strong_validator, validation_fields
+from minicdn.core.conditional import is_strong, validation_fields
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_facts, is_fresh, storable
 from minicdn.core.headers import first, has_any
@@ -22,11 +20,13 @@ from minicdn.core.target import parse_target, split_absolute
 from minicdn.core.vary import is_same_variant
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError, PeerBusy, PeerError, UpstreamError
+from minicdn.node.arriving import FromPeer, FromUpstream
 from minicdn.node.deals import Deal
 from minicdn.node.leash import Leash
 from minicdn.node.limits import Limits
 from minicdn.node.passing import forwarded_fields
 from minicdn.node.patience import PatientUpstream
+from minicdn.node.supply import UNREAD_BYTES_MAX, Kind, Part, Supply
 from minicdn.node.wanted import single_range
 from minicdn.store.entry import Entry
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
@@ -34,68 +34,10 @@ from minicdn.wire.peers import PeerAnswer, PeerClient
 from minicdn.wire.upstream import UpstreamAnswer
 
 ORIGINS_CONDITIONS = frozenset((b"if-match", b"if-unmodified-since"))
-UNREAD_BYTES_MAX = 64 * 1024
-"""Of an answer whose head may show that the body should rather come in pieces."""
-
-
-class Kind(Enum):
-    FOUND = "found"
-    UNCHANGED = "unchanged"
-    PASS = "pass"
-
-
-@dataclass(slots=True)
-class Supply:
-    """head, stored: of the answer; stored None for PASS. length: of the whole body, None when unknown. offset, end: where `chunks`
-    begin and end (end None: with the body). part_head: the 206's own head, where the answer is a part. source: `peer` or
-    `upstream`. status: what the upstream said (0: nothing). member: the owner's own in Cache-Status. Close it, always."""
-
-    kind: Kind
-    head: Head
-    stored: Stored | None
-    length: int | None
-    offset: int
-    source: str
-    chunks: AsyncIterator[bytes]
-    close: Callable[[], Awaitable[None]]
-    end: int | None = None
-    part_head: Head | None = None
-    detail: str = ""
-    request_at: float = 0.0
-    response_at: float = 0.0
-    status: int = 0
-    member: bytes | None = None
-    is_stale: bool = False
-    widen: Callable[[], None] = lambda: None
-    """All of the body is wanted; up to then little of it is let come."""
-    narrow: Callable[[int], int] = lambda bytes_max: 0
-    """Soon no more is wanted. Returns how much is under way all the same."""
-    gather: Callable[..., None] = lambda batch_bytes, is_sure: None
-    """The bytes may come in blocks of so many; is_sure=False: or of what comes in a moment, where that is less."""
-    take_whole: Callable[[], bytes | None] = lambda: None
-    """All of `chunks`, where they came with the head and need not wait for a cap; then nothing is left of them."""
-    deal: Deal | None = None
-    """How the bytes are to be come by, where none of them follow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Only these bytes. range: the value of a Range field with one span. validator: of that body only (If-Range)."""
-
-    range: bytes
-    validator: bytes | None = None
-
-    @classmethod
-    def of(cls, asked: bytes | None) -> Part | None:
-        return None if asked is None else cls(asked)
-
-
-def as_part(supply: Supply, part: Part | None) -> Supply:
-    """Who was asked for a part may send the whole (RFC 9110 §14.2): then it is the part from the start to the end."""
-    is_whole = supply.kind is Kind.FOUND and supply.end is None and supply.length is not None and supply.head.status == 200
-    if is_whole and part is not None and part.validator is not None and strong_validator(supply.head) == part.validator:
-        supply.end = supply.length
-    return supply
+NOT_ASKED_FOR = (206, 304)
+"""Nothing that answers a request for the whole, without a condition."""
+TAILS_MAX, TAIL_BYTES_MAX = 256, 2048
+"""Of heads that are remembered: a client says the same in each of its requests."""
 
 
 def held_tag(stored: Stored | None) -> bytes | None:
@@ -157,10 +99,19 @@ class UpstreamSupplier:
         self._policy = policy
         self._limits = limits
         self._follows_redirects = follows_redirects
+        self._tails: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
 
-    async def ask(self, request: Request, held: Entry | None, part: Part | None = None, *, on_interim: Inform | None = None) -> Supply:
-        """Raises UpstreamError."""
-        fields = add_via(forwarded_fields(request.fields), f"minicdn-{self._node_id}")
+    async def ask(
+        self,
+        request: Request,
+        held: Entry | None,
+        part: Part | None = None,
+        *,
+        on_interim: Inform | None = None,
+        asked: UpstreamAsked | None = None,
+    ) -> Supply:
+        """asked: what begin() has sent. Raises UpstreamError."""
+        fields = self._fields(request)
         if part is not None:
             fields.append((b"Range", part.range))
             fields += [(b"If-Range", part.validator)] if part.validator is not None else []
@@ -173,6 +124,8 @@ class UpstreamSupplier:
             follows=self._follows_redirects,
             on_interim=on_interim,
             unread_bytes_max=UNREAD_BYTES_MAX if part is None and request.method == "GET" else None,
+            begun=asked.begun if asked is not None else None,
+            request_at=asked.request_at if asked is not None else None,
         )
         try:
             _check_asked_for(answer.head.status, held if part is None else None, part)
@@ -180,6 +133,35 @@ class UpstreamSupplier:
         except BaseException:
             await answer.close()
             raise
+
+    def begin(self, request: Request, came: Callable[[], None], on_interim: Inform | None) -> UpstreamAsked | None:
+        """Ask for a whole body, for whom no task waits (HttpDoor.begin). None, with nothing done, where ask() has to do it."""
+        if self._follows_redirects or request.method != "GET":
+            return None
+        request_at = self._upstream.now()
+        begun = self._upstream.begin(full_key(request), self._tail(request), came, on_interim=on_interim, unread_bytes_max=UNREAD_BYTES_MAX)
+        return None if begun is None else UpstreamAsked(self, begun, request_at)
+
+    def _fields(self, request: Request) -> list[tuple[bytes, bytes]]:
+        return add_via(forwarded_fields(request.fields), f"minicdn-{self._node_id}")
+
+    def _tail(self, request: Request) -> bytes:
+        fields = tuple(request.fields)
+        tail = self._tails.get(fields)
+        if tail is None:
+            tail = self._upstream.tail(self._fields(request))
+            if len(tail) <= TAIL_BYTES_MAX:
+                if len(self._tails) >= TAILS_MAX:
+                    self._tails.clear()
+                self._tails[fields] = tail
+        return tail
+
+    def all(self, asked: UpstreamAsked, request: Request) -> Supply | None:
+        """What begin() has brought, where all of it is here, and none need wait for a cap."""
+        begun = asked.begun
+        if not begun.has_all or self._limits.has_upstream or self._limits.has_down or begun.status in NOT_ASKED_FOR:
+            return None
+        return self._supply(request, self._upstream.all(asked.begun, asked.request_at), None)
 
     def _supply(self, request: Request, answer: UpstreamAnswer, held: Entry | None) -> Supply:
         head = answer.head
@@ -191,47 +173,41 @@ class UpstreamSupplier:
         stored: Stored | NotStored = NotStored("a part that does not say of what")
         if head.status != 206:
             stored = storable(request, head, answer.request_at, answer.response_at, self._policy())
-        kind = Kind.PASS if isinstance(stored, NotStored) else Kind.FOUND
+        is_stored = isinstance(stored, Stored)
+        kind = Kind.FOUND if is_stored else Kind.PASS
         if head.status == 304 and held is not None:
             kind = Kind.UNCHANGED
         return Supply(
-            kind=kind,
-            head=head,
-            stored=None if isinstance(stored, NotStored) else stored,
-            length=length,
-            offset=offset,
-            end=end,
-            part_head=answer.head if span is not None else None,
-            source="upstream",
-            chunks=self._counted(answer),
-            close=answer.close,
-            detail=stored.reason if isinstance(stored, NotStored) and kind is Kind.PASS else "",
-            request_at=answer.request_at,
-            response_at=answer.response_at,
-            status=answer.head.status,
-            widen=answer.widen,
-            narrow=answer.narrow,
-            gather=answer.gather,
-            take_whole=lambda: self._take_whole(answer),
+            kind,
+            head,
+            stored if is_stored else None,
+            length,
+            offset,
+            "upstream",
+            FromUpstream(answer, self._counters, self._limits),
+            end,
+            answer.head if span is not None else None,
+            stored.reason if not is_stored and kind is Kind.PASS else "",
+            answer.request_at,
+            answer.response_at,
+            answer.head.status,
         )
 
-    def _take_whole(self, answer: UpstreamAnswer) -> bytes | None:
-        whole = None if self._limits.has_upstream or self._limits.has_down else answer.take_whole()
-        if whole:
-            self._counters.add("upstream_received_bytes", len(whole))
-            self._limits.note_down(len(whole))
-        return whole
 
-    async def _counted(self, answer: UpstreamAnswer) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in answer.chunks():
-                self._counters.add("upstream_received_bytes", len(chunk))
-                for part in self._limits.upstream_parts(chunk):
-                    await self._limits.wait_upstream(len(part))
-                    yield part
-        except UpstreamError:
-            self._counters.add("upstream_errors_count")
-            raise
+class UpstreamAsked:
+    """A question under way for which no task waits (UpstreamSupplier.begin)."""
+
+    __slots__ = ("_supplier", "begun", "request_at")
+
+    def __init__(self, supplier: UpstreamSupplier, begun: Any, request_at: float) -> None:
+        self._supplier, self.begun, self.request_at = supplier, begun, request_at
+
+    def all(self, request: Request) -> Supply | None:
+        """Once something has come: the answer, where it is here with all of its bytes; else ask(asked=…) goes on."""
+        return self._supplier.all(self, request)
+
+    def give_up(self) -> None:
+        self.begun.end()
 
 
 def _force_of(request: Request) -> list[tuple[bytes, bytes]]:
@@ -339,23 +315,13 @@ class PeerSupplier:
             end=answer.end,
             part_head=_part_head(head, answer),
             source="peer",
-            chunks=self._counted(url, found),
-            close=found.close,
+            arriving=FromPeer(url, found, self._leash, self._counters, self._limits),
             detail=answer.detail,
             status=answer.upstream_status,
             member=answer.member,
             is_stale=answer.is_stale,
             deal=_deal(answer),
-            take_whole=lambda: self._take_whole(found),
-            gather=found.gather,
         )
-
-    def _take_whole(self, found: PeerAnswer) -> bytes | None:
-        whole = None if self._limits.has_down else found.take_whole()
-        if whole:
-            self._counters.add("peer_received_bytes", len(whole))
-            self._limits.note_down(len(whole))
-        return whole
 
     def _received(self, url: str, answer: FetchAnswer, head: Head) -> Stored | None:
         """The owner's facts on our watch: age counts from what the owner said, not from its clock."""
@@ -365,19 +331,3 @@ class PeerSupplier:
             return from_facts(answer.stored, head, answer.age_seconds, self._wall())
         except ValueError as error:
             raise PeerError(f"{url}: its facts can't be read: {error}") from error
-
-    async def _counted(self, url: str, found: PeerAnswer) -> AsyncIterator[bytes]:
-        async with aclosing(found.chunks()) as chunks:  # type: ignore[type-var]
-            try:
-                while True:
-                    with self._leash.hold(url):
-                        chunk = await anext(chunks, b"")
-                    if not chunk:
-                        return
-                    self._counters.add("peer_received_bytes", len(chunk))
-                    for part in self._limits.down_parts(chunk):
-                        await self._limits.wait_down(len(part))
-                        yield part
-            except PeerError:
-                self._counters.add("peer_errors_count")
-                raise

@@ -21,7 +21,7 @@ from minicdn.node.deals import Deal
 from minicdn.node.fill import Fill
 from minicdn.node.seeding import FileId, Seeding
 from minicdn.node.streams import Streams
-from minicdn.node.suppliers import UNREAD_BYTES_MAX, Kind, Supply
+from minicdn.node.supply import UNREAD_BYTES_MAX, Kind, Supply
 from minicdn.node.swarm import Swarm, SwarmParts
 from minicdn.node.wanted import missing_spans, wanted_spans
 from minicdn.store.body import Body

@@ -158,9 +158,7 @@ class Content:
         else:
             await self._pass_on(response, request, node.upstream, None)
 
-    async def _pass_on(
-        self, response: Response, request: Request, upstream: PatientUpstream, content: AsyncIterator[bytes] | None
-    ) -> None:
+    async def _pass_on(self, response: Response, request: Request, upstream: PatientUpstream, content: AsyncIterator[bytes] | None) -> None:
         node = self._node
         response.source = "upstream"
         fields = add_via(passed_fields(request.fields), self.name)

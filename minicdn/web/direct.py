@@ -11,7 +11,6 @@ normal way after all, which goes on from there.
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Any
 
@@ -140,7 +139,7 @@ class Waiting:
     def wait(self, begun: Begun) -> None:
         self._begun = begun
         begun.fill.join()
-        begun.fill.outcome.add_done_callback(self._end_wait)
+        begun.fill.when_answered(self._end_wait)
 
     def inform(self, status: int, fields: Fields) -> None:
         """An interim answer of the upstream's goes on to its client; nothing of it is kept."""
@@ -154,18 +153,20 @@ class Waiting:
             return
         self.response_complete = True
         if self._begun is not None:
-            self._begun.fill.outcome.remove_done_callback(self._end_wait)
+            self._begun.fill.not_when_answered(self._end_wait)
             self._begun.fill.release()
         self._note(0, 0, "none")
 
-    def _end_wait(self, future: asyncio.Future[Outcome]) -> None:
+    def _end_wait(self) -> None:
         if self.response_complete:
             return
         if self._connection.transport.is_closing():  # which the connection hears of in a moment; nobody would go on with the request
             self.disconnect()
             return
-        begun, outcome = self._begun, future.result()
+        begun = self._begun
         assert begun is not None
+        outcome = begun.fill.outcome
+        assert outcome is not None
         self._begun = None  # the fill knows this request, for interim answers: that circle would wait for the collector, body and all
         limits, client = self._direct.node.limits, self._connection.client
         is_short = _is_short(outcome) and not (limits.has_up and not is_loopback(client))

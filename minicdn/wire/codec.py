@@ -94,7 +94,6 @@ class Taker:
             raise ClientError(400, f"{name} is longer than {length_max} bytes")
         return value
 
-
     def items(self, name: str, *, count_max: int = ITEMS_MAX, default: Any = _REQUIRED) -> Sequence[Any]:
         """A list, whose items are yet to be looked at."""
         value = self._take(name, list, default)

@@ -12,6 +12,7 @@ import asyncio
 import socket
 import sys
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -25,6 +26,8 @@ HEAD_BYTES_MAX = 256 * 1024
 HEAD_END = b"\r\n\r\n"
 BODILESS = (204, 304)
 GATHER_SECONDS = 0.05
+EARLY_SECONDS = 0.001
+"""By which a timer may come too early."""
 NARROW_BYTES_MAX = 1024 * 1024
 RECEIVED_BYTES_WIDE = 128 * 1024
 SO_BUF_LOCK = 72 if sys.platform == "linux" else None
@@ -55,6 +58,9 @@ class ClientConnection(Gathering, asyncio.Protocol):
         self._body_bytes = 0
         self._unread_bytes_max: int | None = None
         self._on_interim: Inform | None = None
+        self._act: Callable[[], None] | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        self._silent_at = 0.0
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._is_lost = False
         self._can_write = asyncio.Event()
@@ -68,7 +74,7 @@ class ClientConnection(Gathering, asyncio.Protocol):
         self._chunks: deque[bytes] = deque()
         self._queued_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._is_answered = False
+        self._is_answered = self._is_silent = False
         self._has_head = False
         self._is_whole = not method
         self._is_bodiless = False
@@ -151,7 +157,39 @@ class ClientConnection(Gathering, asyncio.Protocol):
     async def wait_head(self, seconds: float | None = None) -> None:
         """Until status and fields of the final response are there. Raises Lost; Silent after so many seconds."""
         while not self._has_head:
+            if self._is_silent:
+                raise Silent("silent for too long")
             await self._wait(seconds)
+
+    def tell(self, act: Callable[[], None], seconds: float) -> None:
+        """In wait_head()'s place, where no task waits: `act` is called once, not within this call, when all of the answer has come
+        (has_all), or else soon after its head, or when there will be none; wait_head() then says why."""
+        self._act = act
+        loop = asyncio.get_running_loop()
+        self._silent_at = loop.time() + seconds
+        if self._silence is None:
+            self._silence = loop.call_at(self._silent_at, self._look_for_silence, loop)
+
+    def _look_for_silence(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for all exchanges: it was set for one of then, and is set for the one of now."""
+        self._silence = None
+        if self._act is None:
+            return
+        if self._silent_at > loop.time() + EARLY_SECONDS:
+            self._silence = loop.call_at(self._silent_at, self._look_for_silence, loop)
+            return
+        self._is_silent = True
+        self._call()
+
+    def _call(self) -> None:
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all of the answer is here."""
+        return self._is_whole and self._error is None
 
     def take_whole(self) -> bytes | None:
         """The body, where all of it is here already and none of it was read."""
@@ -237,6 +275,11 @@ class ClientConnection(Gathering, asyncio.Protocol):
             self._refuse_surplus()
         if self._quiet_bytes > HEAD_BYTES_MAX and not self._is_whole:
             self._fail("the answer's head or its trailers are too long")
+        if self._act is not None and self._has_head:
+            if self._is_whole:
+                self._call()
+            else:  # the rest may have come by then, as it often was sent in a packet of its own
+                asyncio.get_running_loop().call_soon(self._call)
 
     def _refuse_surplus(self) -> None:
         """Nobody asked: an answer to nothing must never become the answer to the next request."""
@@ -265,6 +308,11 @@ class ClientConnection(Gathering, asyncio.Protocol):
             self._error = self._error or (reason if not self._has_head else f"{reason} before the end of the body")
         self._keeps_alive = False
         self._wake()
+        if self._silence is not None and self._is_lost:
+            self._silence.cancel()
+            self._silence = None
+        if self._act is not None:
+            self._call()
 
     def pause_writing(self) -> None:
         self._can_write.clear()

@@ -128,6 +128,10 @@ class Exchange:
     async def close(self) -> None:
         await self._stream.aclose()
 
+    def end(self) -> None:
+        """The same, after take_whole(): nothing has to be waited for."""
+        self._stream.end()
+
 
 class HttpDoor:
     """A pool of connections. One for the upstream, one for peers and manager."""
@@ -145,6 +149,7 @@ class HttpDoor:
         """pin_of: the fingerprints of nodes that are known by theirs (tls.py). transport: for tests."""
         self._transport = transport or _transport(connections_max, keepalive_seconds, Contexts(pin_of))
         self._ask = getattr(self._transport, "ask", None)
+        self._begin = getattr(self._transport, "begin", None)
         self._timeout = {"connect": connect_seconds, "read": read_seconds, "write": read_seconds, "pool": read_seconds}
 
     async def send(
@@ -158,12 +163,15 @@ class HttpDoor:
         on_connected: Callable[[], None] | None = None,
         on_interim: Inform | None = None,
         unread_bytes_max: int | None = None,
+        begun: Any = None,
     ) -> Exchange:
         """Send a request and wait for the final response's head. unread_bytes_max: how much of the body may be under way before
         somebody wants it (Exchange.widen). on_connected: called where a new connection was made for it.
-        on_interim: told of 1xx answers. Raises Unreachable, NoneFree, TimedOut or Broken."""
+        on_interim: told of 1xx answers. begun: what begin() has sent. Raises Unreachable, NoneFree, TimedOut or Broken."""
         named = {"on_connected": on_connected, "on_interim": on_interim, "unread_bytes_max": unread_bytes_max}
         try:
+            if begun is not None:
+                return Exchange(*await begun.answered())
             if self._ask is not None:
                 return Exchange(*await self._ask(base.site, method, target, fields, content, self._timeout, **named))
             stream = _Content(content) if content is not None and not isinstance(content, bytes) else None
@@ -179,6 +187,21 @@ class HttpDoor:
             return Exchange(response.status_code, response.headers.raw, response.stream)
         except httpx.HTTPError as error:
             raise _translate(error, is_answered=False) from error
+
+    def begin(
+        self,
+        method: str,
+        base: Base,
+        head: bytes,
+        came: Callable[[], None],
+        *,
+        on_interim: Inform | None = None,
+        unread_bytes_max: int | None = None,
+    ) -> Any:
+        """Send a request, given as bytes, by a connection that is there, for whom no task waits: `came` is called once, not within this
+        call, when all of the answer is here (has_all: then all() gives what makes an Exchange), or else soon after its head, or when there
+        will be none (then send() goes on). None, with nothing done, where there is no such connection or transport."""
+        return None if self._begin is None else self._begin(base.site, method, head, self._timeout, came, on_interim, unread_bytes_max)
 
     async def close(self) -> None:
         await self._transport.aclose()

@@ -64,6 +64,10 @@ class PeerAnswer:
         """The rest in blocks of about so many bytes."""
         self._exchange.gather(batch_bytes, is_sure=is_sure)
 
+    def end(self) -> None:
+        """In close()'s place, after take_whole()."""
+        self._exchange.end()
+
     async def close(self) -> None:
         await self._chunks.aclose()  # type: ignore[attr-defined]
         await self._exchange.close()

@@ -10,7 +10,7 @@ from collections import deque
 import httpx
 
 from minicdn.core.nodeurl import node_url
-from minicdn.wire.connection import ClientConnection
+from minicdn.wire.connection import EARLY_SECONDS, ClientConnection
 from minicdn.wire.tls import Contexts, WrongCertificate
 
 Site = tuple[str, str, int]
@@ -19,8 +19,6 @@ NONE_LEFT = (errno.EMFILE, errno.ENFILE)
 """This node has no descriptor left: it says nothing of the other side."""
 _Idle = deque[tuple[ClientConnection, float]]
 """With the instants at which their time ends, on the loop's clock."""
-EARLY_SECONDS = 0.001
-"""By which a timer may come too early."""
 
 
 class Pool:
@@ -28,7 +26,8 @@ class Pool:
 
     def __init__(self, connections_max: int, keepalive_seconds: float, contexts: Contexts | None = None) -> None:
         self._connections_max = connections_max
-        self._free = asyncio.Semaphore(connections_max)
+        self._free_count = connections_max
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._keepalive_seconds = keepalive_seconds
         self._idle: dict[Site, _Idle] = {}
         self._timers: dict[Site, asyncio.TimerHandle] = {}
@@ -40,33 +39,64 @@ class Pool:
     async def take(self, site: Site, waits: dict[str, float], *, is_new: bool = False, is_narrow: bool = False) -> ClientConnection:
         """An idle connection, else (or with is_new) a new one. is_narrow: one by which not much comes before it is read. Raises
         httpx's errors."""
-        if self._free.locked():
-            await self._wait_free(waits["pool"])
-        else:
-            await self._free.acquire()
+        if not self._take_place():
+            await self._wait_place(waits["pool"])
         try:
             connection = None if is_new else self._take_idle(site, is_narrow)
             if connection is None:
                 connection = await self._connect(site, waits["connect"])
         except BaseException:
-            self._free.release()
+            self._free_place()
             raise
         self._taken.add(connection)
         return connection
 
-    async def _wait_free(self, seconds: float) -> None:
+    def take_idle(self, site: Site, *, is_narrow: bool) -> ClientConnection | None:
+        """As take(), where there is one; else None. While anybody waits, none is free."""
+        if not self._free_count:
+            return None
+        connection = self._take_idle(site, is_narrow)
+        if connection is not None:
+            self._free_count -= 1
+            self._taken.add(connection)
+        return connection
+
+    def _take_place(self) -> bool:
+        if not self._free_count:
+            return False
+        self._free_count -= 1
+        return True
+
+    def _free_place(self) -> None:
+        """For who has waited longest."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():  # else its task is about to learn that it was cancelled
+                turn.set_result(None)
+                return
+        self._free_count += 1
+
+    async def _wait_place(self, seconds: float) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
         try:
             async with asyncio.timeout(seconds):
-                await self._free.acquire()
-        except TimeoutError:
-            raise httpx.PoolTimeout("no connection became free") from None
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # it came in the moment in which it was given up
+                self._free_place()
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise httpx.PoolTimeout("no connection became free") from None
+            raise
 
     def give_back(self, site: Site, connection: ClientConnection) -> None:
         """After an exchange. Idempotent."""
         if connection not in self._taken:
             return
         self._taken.discard(connection)
-        self._free.release()
+        self._free_place()
         if not connection.is_reusable or self._is_closed:
             connection.close()
             return

@@ -74,9 +74,7 @@ class PurgeAnswer:
         unreachable = take.items("unreachable", count_max=UNREACHABLE_MAX, default=())
         if not all(type(url) is str and len(url) <= URL_LENGTH_MAX for url in unreachable):
             raise ClientError(400, "unreachable is not a list of URLs")
-        return cls(
-            take.integer("purged"), take.integer("nodes"), tuple(unreachable), take_mark(take, "before"), take_mark(take, "mark")
-        )
+        return cls(take.integer("purged"), take.integer("nodes"), tuple(unreachable), take_mark(take, "before"), take_mark(take, "mark"))
 
 
 @dataclass(frozen=True, slots=True)

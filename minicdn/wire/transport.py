@@ -73,31 +73,54 @@ class LeanTransport(httpx.AsyncBaseTransport):
             question = Question(method, head_bytes(method, target, fields), content, has(fields, b"transfer-encoding"), **named)
         return self.exchange(site, question, waits)
 
-    async def exchange(self, site: Site, question: Question, waits: dict[str, float]) -> Answered:
-        """Status, fields, and what is still to be read and then closed. Raises httpx's errors."""
+    def begin(
+        self,
+        site: Site,
+        method: str,
+        head: bytes,
+        waits: dict[str, float],
+        came: Callable[[], None],
+        on_interim: Inform | None,
+        unread_bytes_max: int | None,
+    ) -> Begun | None:
+        """Ask by a connection that is there, for whom no task waits (HttpDoor.begin). head: as Question has it."""
+        connection = self._pool.take_idle(site, is_narrow=unread_bytes_max is not None)
+        if connection is None:
+            return None
         try:
-            connection, sending = await self._ask(site, question, waits)
+            connection.bound_unread(unread_bytes_max)
+            connection.begin(method, head, on_interim=on_interim)
+        except Lost:
+            self._pool.give_back(site, connection)
+            return None
+        connection.tell(came, waits["read"])
+        return Begun(self, self._pool, site, connection, Question(method, head, None, False, None, on_interim, unread_bytes_max), waits)
+
+    async def exchange(self, site: Site, question: Question, waits: dict[str, float], begun: ClientConnection | None = None) -> Answered:
+        """Status, fields, and what is still to be read and then closed. begun: by which it was sent. Raises httpx's errors."""
+        try:
+            connection, sending = await self._ask(site, question, waits, begun)
         except Lost as error:
             raise (httpx.RemoteProtocolError if error.is_answered else httpx.ReadError)(str(error)) from error
         return connection.status, connection.fields, AnswerStream(self._pool, site, connection, sending, waits["read"])
 
     async def _ask(
-        self, site: Site, question: Question, waits: dict[str, float]
+        self, site: Site, question: Question, waits: dict[str, float], begun: ClientConnection | None
     ) -> tuple[ClientConnection, asyncio.Task[None] | None]:
         """Send, and wait for the head. Twice at most; a stream that was begun can't be sent again."""
         is_repeatable = question.method in REPEATABLE and question.content is None
         is_new, is_narrow = False, question.unread_bytes_max is not None
         while True:
-            connection = await self._pool.take(site, waits, is_new=is_new, is_narrow=is_narrow)
+            connection = begun or await self._pool.take(site, waits, is_new=is_new, is_narrow=is_narrow)
             if not connection.exchanges_count and question.on_connected is not None:
                 question.on_connected()
             try:
-                return connection, await _send_and_wait(connection, question, waits)
+                return connection, await _send_and_wait(connection, question, waits, is_sent=begun is not None)
             except Lost as error:
                 self._pool.give_back(site, connection)
                 if error.is_answered or not is_repeatable or connection.exchanges_count <= 1:
                     raise
-                is_new = True
+                is_new, begun = True, None
             except BaseException:
                 connection.close()
                 self._pool.give_back(site, connection)
@@ -107,16 +130,16 @@ class LeanTransport(httpx.AsyncBaseTransport):
         self._pool.close()
 
 
-async def _send_and_wait(connection: ClientConnection, question: Question, waits: dict[str, float]) -> asyncio.Task[None] | None:
-    """Until there is an answer. Returns what still sends the body, where the answer came before its end."""
+async def _send_and_wait(
+    connection: ClientConnection, question: Question, waits: dict[str, float], *, is_sent: bool = False
+) -> asyncio.Task[None] | None:
+    """Until there is an answer. Returns what still sends the body, where the answer came before its end. is_sent: before."""
+    if is_sent:
+        return await _wait_head(connection, waits)
     connection.bound_unread(question.unread_bytes_max)
     if question.content is None:
         connection.begin(question.method, question.head, on_interim=question.on_interim)
-        try:
-            await connection.wait_head(waits["read"])
-        except Silent as error:
-            raise httpx.ReadTimeout(str(error)) from None
-        return None
+        return await _wait_head(connection, waits)
     connection.begin(question.method, question.head, is_streaming=True, on_interim=question.on_interim)
     sending = asyncio.get_running_loop().create_task(_send_body(connection, question, waits["write"]))
     try:
@@ -128,6 +151,13 @@ async def _send_and_wait(connection: ClientConnection, question: Question, waits
         raise
     await _end(sending)
     return None
+
+
+async def _wait_head(connection: ClientConnection, waits: dict[str, float]) -> None:
+    try:
+        await connection.wait_head(waits["read"])
+    except Silent as error:
+        raise httpx.ReadTimeout(str(error)) from None
 
 
 async def _wait_answer(connection: ClientConnection, sending: asyncio.Task[None], read_seconds: float) -> None:
@@ -226,6 +256,42 @@ class AnswerStream(httpx.AsyncByteStream):
                 await _end(self._sending)
         finally:
             self._pool.give_back(self._site, self._connection)
+
+    def end(self) -> None:
+        """As aclose(), where no body is being sent: nothing has to be waited for."""
+        self._is_closed = True
+        self._pool.give_back(self._site, self._connection)
+
+
+class Begun(AnswerStream):
+    """A question under way for which no task waits, and then its answer's body. When `came` was called: all() where has_all, else
+    answered(), once."""
+
+    def __init__(
+        self, transport: LeanTransport, pool: Pool, site: Site, connection: ClientConnection, question: Question, waits: dict[str, float]
+    ) -> None:
+        super().__init__(pool, site, connection, None, waits["read"])
+        self._transport, self._question, self._waits = transport, question, waits
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all of the answer is here."""
+        return self._connection.has_all
+
+    @property
+    def status(self) -> int:
+        return self._connection.status
+
+    def all(self) -> Answered:
+        return self._connection.status, self._connection.fields, self
+
+    async def answered(self) -> Answered:
+        """As LeanTransport.exchange() returns and raises it, which goes on from here."""
+        return await self._transport.exchange(self._site, self._question, self._waits, self._connection)
+
+    def cut(self) -> None:
+        """Nobody wants to wait any longer: `came` is called soon, for there will be no answer."""
+        self._connection.close()
 
 
 Answered = tuple[int, list[tuple[bytes, bytes]], AnswerStream]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urljoin
 
 import httpx
@@ -56,6 +57,10 @@ class UpstreamAnswer:
         """It may come in blocks."""
         self.exchange.gather(batch_bytes, is_sure=is_sure)
 
+    def end(self) -> None:
+        """In close()'s place, after take_whole()."""
+        self.exchange.end()
+
     async def close(self) -> None:
         await self.exchange.close()
 
@@ -82,17 +87,20 @@ class Upstream:
         on_connected: Callable[[], None] | None = None,
         on_interim: Inform | None = None,
         unread_bytes_max: int | None = None,
+        begun: Any = None,
+        request_at: float | None = None,
     ) -> UpstreamAnswer:
         """fields: end-to-end ones; Host is set here. follows: GET and HEAD go after redirects, FOLLOWED_MAX of them, to wherever the
         upstream points. on_connected: called where a new connection to the upstream was made. on_interim: told of 1xx answers, their
-        end-to-end fields. Raises UpstreamError; UpstreamUnreachable where no connection could be made."""
+        end-to-end fields. begun, request_at: what begin() sent, and when, is gone on with. Raises UpstreamError; UpstreamUnreachable
+        where no connection could be made."""
         lines = [(name, value) for name, value in fields if name != b"host"]
         if content is not None and not has(fields, b"content-length"):
             lines.append((b"Transfer-Encoding", b"chunked"))
-        request_at = self._wall()
+        request_at = self._wall() if request_at is None else request_at
         base, target = self._base, self._prefix + key.encode("ascii")
         try:
-            exchange = await self._exchange(method, base, target, lines, content, on_connected, on_interim, unread_bytes_max)
+            exchange = await self._exchange(method, base, target, lines, content, on_connected, on_interim, unread_bytes_max, begun)
         except UpstreamError as error:
             if isinstance(error.__cause__, NotConnected):
                 raise UpstreamUnreachable(str(error)) from error
@@ -106,8 +114,32 @@ class Upstream:
                 lines = without(lines, CREDENTIALS)
             base, target = there
             exchange = await self._exchange(method, base, target, lines, None)
+        return self._answer(method, exchange, request_at)
+
+    def tail(self, fields: Fields) -> bytes:
+        """What begin() wants to have behind the target. fields: as send() has them."""
+        lines = [b" HTTP/1.1\r\nHost: ", host_field(self._base), b"\r\n"]
+        for name, value in fields:
+            if name != b"host":
+                lines += (name, b": ", value, b"\r\n")
+        return b"".join((*lines, b"\r\n"))
+
+    def begin(self, key: str, tail: bytes, came: Callable[[], None], *, on_interim: Inform | None, unread_bytes_max: int | None) -> Any:
+        """A GET, sent as HttpDoor.begin() sends it: what that gives. all() or send() goes on with it once `came` was called."""
+        head = b"".join((b"GET ", self._prefix, key.encode("ascii"), tail))
+        return self._door.begin("GET", self._base, head, came, on_interim=on_interim, unread_bytes_max=unread_bytes_max)
+
+    def all(self, begun: Any, request_at: float) -> UpstreamAnswer:
+        """What begin() has brought, where it has all."""
+        return self._answer("GET", Exchange(*begun.all()), request_at)
+
+    def _answer(self, method: str, exchange: Exchange, request_at: float) -> UpstreamAnswer:
         head = Head(exchange.status, tuple(end_to_end(exchange.fields)))
         return UpstreamAnswer(head, _length(method, exchange), request_at, self._wall(), exchange)
+
+    def now(self) -> float:
+        """Wall clock."""
+        return self._wall()
 
     async def _exchange(
         self,
@@ -119,6 +151,7 @@ class Upstream:
         on_connected: Callable[[], None] | None = None,
         on_interim: Inform | None = None,
         unread_bytes_max: int | None = None,
+        begun: Any = None,
     ) -> Exchange:
         try:
             named = [(b"Host", host_field(base)), *lines]
@@ -131,6 +164,7 @@ class Upstream:
                 on_connected=on_connected,
                 on_interim=on_interim,
                 unread_bytes_max=unread_bytes_max,
+                begun=begun,
             )
         except NoneFree as error:
             raise NotReady(f"the upstream {self.url} can't be asked: {error}") from error

@@ -120,9 +120,7 @@ class Storm:
             return False
 
 
-def storm(
-    folder: Path, nginx: Nginx, *, seconds: float, peers: int, clients: int, seed: int, small: str = "256KiB"
-) -> Outcome:
+def storm(folder: Path, nginx: Nginx, *, seconds: float, peers: int, clients: int, seed: int, small: str = "256KiB") -> Outcome:
     files, rng = Files(nginx), random.Random(seed)
     with Cluster(folder, nginx.url, peers=peers, small=small, memory="64MiB", disk="192MiB", window="5s", renew="1s") as cluster:
         blowing, began_at = Storm(cluster, rng), time.monotonic()

@@ -151,5 +151,3 @@ async def _read_content(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         await reader.readuntil(b"\r\n")
         return content
     return await reader.readexactly(int(request.line("content-length") or 0))
-
-

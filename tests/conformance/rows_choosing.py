@@ -549,7 +549,9 @@ HEAD = on(
 )  # fmt: skip
 
 
-def _changes(id: str, method: str, status: int = 200, *, is_stale: bool = True, claim: str = "invalidates", at: str = "client", **more: object) -> Row:
+def _changes(
+    id: str, method: str, status: int = 200, *, is_stale: bool = True, claim: str = "invalidates", at: str = "client", **more: object
+) -> Row:
     """An unsafe request that went well (or not), between two GETs."""
     return row(
         id, claim, "RFC 9111 §4.4",

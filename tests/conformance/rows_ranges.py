@@ -15,7 +15,9 @@ CHANGED = "Sun, 06 Nov 1994 08:49:37 GMT"
 STRONG = (MINUTE, 'ETag: "a"')
 
 
-def _part(id: str, claim: str, spec: str, start: int, end: int, *, body: str = TEN, clause: str = "RFC 9110 §14.1.2", framing: str = "length") -> Row:
+def _part(
+    id: str, claim: str, spec: str, start: int, end: int, *, body: str = TEN, clause: str = "RFC 9110 §14.1.2", framing: str = "length"
+) -> Row:
     """A range [start, end) of what is stored whole."""
     return row(
         id, claim, clause,

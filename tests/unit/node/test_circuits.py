@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -14,11 +14,12 @@ from minicdn.core.message import Head, Request
 from minicdn.core.roster import Member, PeerList, owners
 from minicdn.errors import PeerError, UpstreamError
 from minicdn.node import circuits as module
+from minicdn.node.arriving import Arriving
 from minicdn.node.askers import Askers
 from minicdn.node.circuits import Circuits
 from minicdn.node.clock import Clock
 from minicdn.node.leash import Leash
-from minicdn.node.suppliers import Kind, Supply
+from minicdn.node.supply import Kind, Supply
 
 ANNA, BOB = "http://anna:1", "http://bob:1"
 
@@ -163,16 +164,8 @@ RANKED = owners("/file", MEMBERS)
 REQUEST = Request("GET", b"/file", "/file", ())
 
 
-async def _nothing() -> None: ...
-
-
-async def _no_chunks() -> AsyncIterator[bytes]:
-    return
-    yield b""
-
-
 def _supply(source: str) -> Supply:
-    return Supply(Kind.FOUND, Head(200, ()), None, 0, 0, source, _no_chunks(), _nothing)
+    return Supply(Kind.FOUND, Head(200, ()), None, 0, 0, source, Arriving())
 
 
 class Desk:

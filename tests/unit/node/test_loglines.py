@@ -29,9 +29,7 @@ class Desk:
         self.attempts: list[LogBatch] = []
         self.arrived = asyncio.Event()
         self.counters = Counters()
-        self.shipper = LogShipper(
-            self.send, "me", lines_max=lines_max, counters=self.counters, rng=random.Random(1), gather_seconds=0.0
-        )
+        self.shipper = LogShipper(self.send, "me", lines_max=lines_max, counters=self.counters, rng=random.Random(1), gather_seconds=0.0)
         self.shipper._backoff.base_seconds = self.shipper._backoff.max_seconds = 0.001
 
     async def send(self, batch: LogBatch) -> None:

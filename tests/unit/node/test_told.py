@@ -14,9 +14,10 @@ from minicdn.core.message import Head, Request
 from minicdn.core.purging import Purge
 from minicdn.core.roster import Member, PeerList
 from minicdn.errors import ClientError
+from minicdn.node.arriving import Arriving
 from minicdn.node.found import Found
 from minicdn.node.node import Node
-from minicdn.node.suppliers import Kind, Supply
+from minicdn.node.supply import Kind, Supply
 from minicdn.node.told import ECHO_SECONDS, PURGES_MAX, Echoes, Told
 from minicdn.settings import Settings
 from tests.unit.node.fakes import FakeClock
@@ -39,6 +40,9 @@ class Supplier:
         self.body = b"body"
         self.asked = asyncio.Event()
 
+    def begin(self, *_: Any) -> None:
+        """It has to be waited for."""
+
     async def ask(self, *arguments: Any, **more: Any) -> Supply:
         held = arguments[-2]
         self.helds.append(held is not None)
@@ -57,20 +61,20 @@ class Supplier:
             length=len(body),
             offset=0,
             source=self.source,
-            chunks=_chunks(body),
-            close=_nothing,
+            arriving=Bytes(body),
             request_at=now,
             response_at=now,
         )
 
 
-async def _chunks(body: bytes) -> AsyncIterator[bytes]:
-    if body:
-        yield body
+class Bytes(Arriving):
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self._body = body
 
-
-async def _nothing() -> None:
-    pass
+    async def _read(self) -> AsyncIterator[bytes]:
+        if self._body:
+            yield self._body
 
 
 class Scene:

@@ -347,7 +347,9 @@ def test_unsafe_methods_through_the_manager_are_journaled(tmp_path: Path) -> Non
     async def run() -> None:
         async with Desk(tmp_path) as desk:
             manager: Manager = desk.manager
-            await manager.node.invalidate(Request("POST", b"/a", "/a", ((b"host", b"me:1"),)), Head(201, ((b"Location", b"http://me:1/b"),)))
+            await manager.node.invalidate(
+                Request("POST", b"/a", "/a", ((b"host", b"me:1"),)), Head(201, ((b"Location", b"http://me:1/b"),))
+            )
             [entry] = manager.purges._journal.since(Mark(manager.purges._journal.mark.id, 0)) or []
             assert entry.purge == Purge(frozenset(("/a", "/b")))
             await manager.node.invalidate(Request("POST", b"/a", "/a", ()), Head(500, ()))

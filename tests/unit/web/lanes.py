@@ -176,7 +176,6 @@ class Side:
         self.made_count += 1
         return self.http(config=self._config, server_state=self._state, app_state={}, _loop=asyncio.get_running_loop())
 
-
     async def send(self, *pieces: bytes, is_settled: bool = True) -> Wire:
         """On a connection of its own, piece by piece, each after what the one before it set off (or not)."""
         wire = self.connect()

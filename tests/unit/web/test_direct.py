@@ -123,7 +123,7 @@ def test_who_is_leaving_while_the_answer_comes_holds_no_place_in_its_fill(target
     async def story(side: Side, origin: Upstream) -> None:
         begun = side.node.cache.begin(Request("GET", target.encode(), target), lambda status, fields: None)
         assert begun is not None
-        begun.fill.outcome.add_done_callback(lambda _: wire.close())
+        begun.fill.when_answered(lambda: wire.close())
         wire = asked(side, target)
         assert begun.fill.waiting_count == 1
         let_go(origin)

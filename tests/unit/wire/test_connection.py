@@ -130,7 +130,7 @@ WHOLE = (
     Case("two-codings", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", b"hello"),
     Case("no-content", b"HTTP/1.1 204 No Content\r\n\r\n", status=204),
     Case("no-content-with-length", b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", status=204),
-    Case("not-modified", b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n", status=304),
+    Case("not-modified", b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n', status=304),
     Case("not-modified-with-length", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", status=304),
     Case("not-modified-chunked", b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", status=304),
     Case("head-with-length", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", method="HEAD"),
