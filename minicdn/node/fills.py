@@ -15,22 +15,20 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.decide import is_failure, may_serve_on_error
-from minicdn.core.digests import Verifier
 from minicdn.core.freshness import Policy, fits, freshen
 from minicdn.core.purging import Purge
 from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, FlightKey, Outcome
-from minicdn.node.reading import WIDE_BYTES, let_come, skip, take_whole
+from minicdn.node.reading import WIDE_BYTES, let_come, take_whole
 from minicdn.node.receiving import Receiving, is_about_another, publish
+from minicdn.node.streaming import Streaming
 from minicdn.node.suppliers import is_early_news
-from minicdn.node.supply import Kind, Part, Supply
+from minicdn.node.supply import Kind, Supply
 from minicdn.node.swarms import Swarms
 from minicdn.node.told import Echoes, Told
-from minicdn.node.wanted import range_value
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
@@ -45,6 +43,7 @@ class Dock:
         self._counters = counters
         self._policy = policy
         self._receiving = Receiving(shelf, clock, policy)
+        self._streaming = Streaming(shelf, counters)
         self._flights: dict[FlightKey, Fill] = {}
         self._fills: dict[Fill, None] = {}
         self._filling: dict[Body, list[Fill]] = {}
@@ -193,7 +192,7 @@ class Dock:
             return
         try:
             if body is not None:
-                supply = await self._stream(fill, supply, body)
+                supply = await self._streaming.stream(fill, supply, body)
                 self._complete(fill, body)
                 return
             status = supply.head.status
@@ -205,7 +204,7 @@ class Dock:
             if supply.kind is Kind.UNCHANGED:
                 await supply.close()
                 fill.held = None  # that 304 helps nobody: ask without a condition
-                supply = await self._ask(fill, fill.part)
+                supply = await self._streaming.ask(fill, fill.part)
             if self.swarms is not None and self.swarms.is_for(fill, supply):
                 if self._deal(fill, supply, self.swarms):
                     await self._stream_first(fill, supply)
@@ -213,10 +212,10 @@ class Dock:
                 fill.may_deal = False  # no room to keep it: then it is passed on as it comes
                 if supply.deal is not None:
                     await supply.close()
-                    supply = await self._ask(fill, fill.part)
+                    supply = await self._streaming.ask(fill, fill.part)
             body = self._receive(fill, supply)
             if not self._take_all(fill, supply, body):
-                supply = await self._stream(fill, supply, body)
+                supply = await self._streaming.stream(fill, supply, body)
                 self._complete(fill, body)
         finally:
             await supply.close()
@@ -230,27 +229,15 @@ class Dock:
 
     async def _ask_of_held(self, fill: Fill) -> Supply:
         """What is confirmed may have left the shelf meanwhile (no room, a hard purge): then it is asked for anew."""
-        supply = await self._ask(fill, fill.part)
+        supply = await self._streaming.ask(fill, fill.part)
         if supply.kind is Kind.UNCHANGED and fill.held is not None and not self._is_there(fill.held):
             await supply.close()
             fill.held, fill.told = None, Told(self._echoes.audible())
-            supply = await self._ask(fill, fill.part)
+            supply = await self._streaming.ask(fill, fill.part)
         return supply
 
     def _is_there(self, entry: Entry) -> bool:
         return entry in self._shelf.find(entry.key)
-
-    async def _ask(self, fill: Fill, part: Part | None) -> Supply:
-        """The first supplier that can be talked to answers; those that can't are not asked again by this fill."""
-        while True:
-            ask = fill.suppliers[0]
-            asked, fill.asked = fill.asked, None
-            try:
-                return await ask(fill.request, fill.held if part is None else None, part, fill.may_deal and part is fill.part, asked)
-            except PeerError:
-                if len(fill.suppliers) == 1:
-                    raise
-                del fill.suppliers[0]
 
     def _serve_stale(self, fill: Fill, reason: str, status: int) -> bool:
         held = fill.held
@@ -334,7 +321,7 @@ class Dock:
             let_come(supply, end - position)
         try:  # what is left unread of the answer is lost as far as it is under way: less than asking again would cost
             async for chunk in supply.arriving.chunks:
-                await self._write(fill, body, position, chunk[: stop - position])
+                await self._streaming.write(fill, body, position, chunk[: stop - position])
                 position += len(chunk)
                 if position >= stop:
                     break
@@ -348,69 +335,6 @@ class Dock:
             self.swarms.part_ended(body, *fill.span)
             return
         self._complete(fill, body)
-
-    async def _stream(self, fill: Fill, supply: Supply, body: Body) -> Supply:
-        """All bytes into the body, from as many suppliers as it takes. Returns the last one, for closing."""
-        position = supply.offset
-        end = supply.end if supply.end is not None else supply.length
-        let_come(supply, None if end is None else end - position, is_piece=fill.span is not None and fill.is_wanted)
-        shift = position if fill.span is None else 0  # a part that is passed on alone is a body of its own
-        verifier = Verifier(supply.head.fields if supply.end is None and fill.request.method == "GET" else ())
-        # An owner that passes on a 206 counts from the part's first byte, and nobody else would know where that is.
-        is_counted = supply.end is not None or supply.head.status != 206
-        while True:
-            try:
-                async for chunk in skip(supply.arriving.chunks, position - supply.offset):
-                    await self._write(fill, body, position - shift, chunk)
-                    position += len(chunk)
-                    verifier.update(chunk)
-                if end is not None and position != end:
-                    raise PeerError("the body ended early") if supply.source == "peer" else UpstreamError("the body ended early")
-                if not verifier.fits():
-                    raise UpstreamError("the body does not fit its digest")
-                return supply
-            except PeerError as error:
-                await supply.close()
-                supply = await self._ask_on(fill, body, position, end, error, is_counted=is_counted)
-            except BaseException:
-                await supply.close()  # the caller knows the first supplier only
-                raise
-
-    async def _write(self, fill: Fill, body: Body, position: int, chunk: bytes) -> None:
-        if not self._shelf.has_room_for(body, position + len(chunk)):
-            self._relay(fill, body)
-        await body.wait_room()
-        try:
-            body.write(position, chunk)
-        except DiskError:
-            self._counters.add("disk_errors_count")
-            self._relay(fill, body)
-            body.write(position, chunk)
-
-    def _relay(self, fill: Fill, body: Body) -> None:
-        """It can't be kept after all: who reads it now gets the rest through a window, nobody else may join."""
-        if fill.span is not None:
-            body.is_refused = True
-            raise BrokenBody("the disk has no room for this part")
-        assert fill.entry is not None
-        self._shelf.withdraw(fill.entry)
-        body.relay_from_here(lambda: fill.waiting_count > 0)
-        fill.look_whether_wanted()  # only what is kept may go on for nobody
-
-    async def _ask_on(self, fill: Fill, body: Body, position: int, end: int | None, error: PeerError, *, is_counted: bool) -> Supply:
-        assert fill.entry is not None
-        validator = strong_validator(fill.entry.head)
-        if validator is None or len(fill.suppliers) < 2 or not is_counted:
-            raise BrokenBody(f"{error}, and nobody can go on with it")
-        del fill.suppliers[0]
-        length = body.length if fill.span is not None or end is None else end
-        rest = range_value(position, end, length) if end is not None else b"bytes=%d-" % position
-        supply = await self._ask(fill, Part(rest, validator))
-        is_same = strong_validator(supply.head) == validator and supply.head.status == 200 and supply.offset <= position
-        if not is_same or (supply.length is not None and body.length is not None and body.is_kept and supply.length != body.length):
-            await supply.close()
-            raise BrokenBody(f"{error}, and the next supplier has another version")
-        return supply
 
     def _complete(self, fill: Fill, body: Body) -> None:
         """All of it has come."""

@@ -26,8 +26,9 @@ KIB = 1024
 def test_what_is_much_comes_in_blocks_and_only_pieces_wait_for_them(left_bytes: int | None, is_piece: bool, said: list[Any]) -> None:
     """A client's own download of a slow file has its first bytes at once; a connection that little came by stays fit for what is narrow."""
     heard: list[Any] = []
-    supply: Any = SimpleNamespace(
+    arriving = SimpleNamespace(
         widen=lambda: heard.append("widen"), gather=lambda batch_bytes, is_sure: heard.append((batch_bytes, is_sure))
     )
+    supply: Any = SimpleNamespace(arriving=arriving)
     let_come(supply, left_bytes, is_piece=is_piece)
     assert heard == said
