@@ -121,7 +121,7 @@ class Dock:
         finally:
             if fill.task is None:
                 self._ended(fill)
-                fill.call()
+            fill.call()
 
     def tell(self, purge: Purge, echoes: bool) -> None:
         """A purge has begun: what fills without a head may yet receive is out of date already, and who asks from now on must not join
