@@ -154,6 +154,20 @@ class _AskPeer(Ask):
         self._circuits.reached(url)
         return supply
 
+    def begin(self, request: Request, may_deal: bool, came: Callable[[], None]) -> Asked | None:
+        peers = self._askers.peers
+        assert peers is not None
+        asker = (self._askers.me() or "") if may_deal else None
+        return peers.begin(
+            self._url,
+            request,
+            came,
+            wants_fresh=self._wants_fresh,
+            on_interim=self._on_interim,
+            asker=asker,
+            reached=self._circuits.reached,
+        )
+
 
 class _TakingWholes(Ask):
     __slots__ = ("_ask",)

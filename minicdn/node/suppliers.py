@@ -7,7 +7,6 @@ the fill's affair. Only a transport failure (PeerError) may move it on; an answe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from minicdn.core.conditional import is_strong, validation_fields
 from minicdn.core.counters import Counters
@@ -21,8 +20,9 @@ from minicdn.core.vary import is_same_variant
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError, PeerBusy, PeerError, UpstreamError
 from minicdn.node.arriving import FromPeer, FromUpstream
+from minicdn.node.asked import PeerAsked, UpstreamAsked
 from minicdn.node.deals import Deal
-from minicdn.node.leash import Leash
+from minicdn.node.leash import Kept, Leash
 from minicdn.node.limits import Limits
 from minicdn.node.passing import forwarded_fields
 from minicdn.node.patience import PatientUpstream
@@ -30,7 +30,7 @@ from minicdn.node.supply import UNREAD_BYTES_MAX, Kind, Part, Supply
 from minicdn.node.wanted import single_range
 from minicdn.store.entry import Entry
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
-from minicdn.wire.peers import PeerAnswer, PeerClient
+from minicdn.wire.peers import BegunFetch, PeerAnswer, PeerClient
 from minicdn.wire.upstream import UpstreamAnswer
 
 ORIGINS_CONDITIONS = frozenset((b"if-match", b"if-unmodified-since"))
@@ -194,22 +194,6 @@ class UpstreamSupplier:
         )
 
 
-class UpstreamAsked:
-    """A question under way for which no task waits (UpstreamSupplier.begin)."""
-
-    __slots__ = ("_supplier", "begun", "request_at")
-
-    def __init__(self, supplier: UpstreamSupplier, begun: Any, request_at: float) -> None:
-        self._supplier, self.begun, self.request_at = supplier, begun, request_at
-
-    def all(self, request: Request) -> Supply | None:
-        """Once something has come: the answer, where it is here with all of its bytes; else ask(asked=…) goes on."""
-        return self._supplier.all(self, request)
-
-    def give_up(self) -> None:
-        self.begun.end()
-
-
 def _force_of(request: Request) -> list[tuple[bytes, bytes]]:
     """A precondition of the origin's (If-Match) that fails must be failed by what the upstream has now (RFC 9111 §4.3.2): the owner
     has to ask it."""
@@ -268,10 +252,67 @@ class PeerSupplier:
         wants_fresh: bool = False,
         on_interim: Inform | None = None,
         asker: str | None = None,
+        asked: PeerAsked | None = None,
     ) -> Supply:
-        """asker: this node's URL, where it would take a deal for an answer. Raises PeerError where the peer can't be talked to (or is
-        busy); UpstreamError and ClientError where it says so itself."""
-        message = FetchRequest(
+        """asker: this node's URL, where it would take a deal for an answer. asked: what begin() has sent. Raises PeerError where the peer
+        can't be talked to (or is busy); UpstreamError and ClientError where it says so itself."""
+        try:
+            if asked is not None:
+                found = await asked.found()
+            else:
+                self._counters.add("peer_requests_count")
+                message = self._message(request, held, part, wants_fresh, asker)
+                with self._leash.hold(url):
+                    found = await self._client.fetch(url, message, on_interim)
+        except PeerError:
+            self._counters.add("peer_errors_count")
+            raise
+        try:
+            return self._supply(url, found)
+        except BaseException:
+            await found.close()
+            raise
+
+    def begin(
+        self,
+        url: str,
+        request: Request,
+        came: Callable[[], None],
+        *,
+        wants_fresh: bool,
+        on_interim: Inform | None,
+        asker: str | None,
+        reached: Callable[[str], None],
+    ) -> PeerAsked | None:
+        """Ask for a whole body, for whom no task waits (HttpDoor.begin). None, with nothing done, where ask() has to do it. reached: called
+        with the url when that has answered."""
+        begun = self._client.begin(url, self._message(request, None, None, wants_fresh, asker), came, on_interim)
+        if begun is None:
+            return None
+        self._counters.add("peer_requests_count")
+        return PeerAsked(self, url, begun, reached)
+
+    def all(self, url: str, begun: BegunFetch) -> Supply | None:
+        """What begin() has brought, where all of it is here, and none need wait for a cap. Raises what ask() raises."""
+        if not begun.exchange.has_all or self._limits.has_down:
+            return None
+        found = self._client.all(url, begun)
+        try:
+            return self._supply(url, found)
+        except BaseException:
+            found.end()
+            raise
+
+    async def go_on(self, url: str, begun: BegunFetch) -> PeerAnswer:
+        """Raises PeerError."""
+        with self._leash.hold(url):
+            return await self._client.go_on(url, begun)
+
+    def keep(self, url: str, act: Callable[[], None]) -> Kept:
+        return self._leash.keep(url, act)
+
+    def _message(self, request: Request, held: Entry | None, part: Part | None, wants_fresh: bool, asker: str | None) -> FetchRequest:
+        return FetchRequest(
             method=request.method,
             key=request.key,
             target=None if (full := full_key(request)) == request.key else full,
@@ -283,18 +324,6 @@ class PeerSupplier:
             mark=self._mark(),
             asker=asker,
         )
-        self._counters.add("peer_requests_count")
-        try:
-            with self._leash.hold(url):
-                found = await self._client.fetch(url, message, on_interim)
-        except PeerError:
-            self._counters.add("peer_errors_count")
-            raise
-        try:
-            return self._supply(url, found)
-        except BaseException:
-            await found.close()
-            raise
 
     def _supply(self, url: str, found: PeerAnswer) -> Supply:
         answer = found.answer

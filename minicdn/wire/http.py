@@ -163,15 +163,12 @@ class HttpDoor:
         on_connected: Callable[[], None] | None = None,
         on_interim: Inform | None = None,
         unread_bytes_max: int | None = None,
-        begun: Any = None,
     ) -> Exchange:
         """Send a request and wait for the final response's head. unread_bytes_max: how much of the body may be under way before
         somebody wants it (Exchange.widen). on_connected: called where a new connection was made for it.
-        on_interim: told of 1xx answers. begun: what begin() has sent. Raises Unreachable, NoneFree, TimedOut or Broken."""
+        on_interim: told of 1xx answers. Raises Unreachable, NoneFree, TimedOut or Broken."""
         named = {"on_connected": on_connected, "on_interim": on_interim, "unread_bytes_max": unread_bytes_max}
         try:
-            if begun is not None:
-                return Exchange(*await begun.answered())
             if self._ask is not None:
                 return Exchange(*await self._ask(base.site, method, target, fields, content, self._timeout, **named))
             stream = _Content(content) if content is not None and not isinstance(content, bytes) else None
@@ -192,19 +189,42 @@ class HttpDoor:
         self,
         method: str,
         base: Base,
-        head: bytes,
+        target: bytes,
+        fields: Fields | bytes,
+        content: bytes,
         came: Callable[[], None],
         *,
         on_interim: Inform | None = None,
         unread_bytes_max: int | None = None,
     ) -> Any:
-        """Send a request, given as bytes, by a connection that is there, for whom no task waits: `came` is called once, not within this
-        call, when all of the answer is here (has_all: then all() gives what makes an Exchange), or else soon after its head, or when there
-        will be none (then send() goes on). None, with nothing done, where there is no such connection or transport."""
-        return None if self._begin is None else self._begin(base.site, method, head, self._timeout, came, on_interim, unread_bytes_max)
+        """Send a request by a connection that is there, for whom no task waits: `came` is called once, not within this call, when all of
+        the answer is here (has_all: then all() gives what makes an Exchange), or else soon after its head, or when there will be none (then
+        go_on(), or send(), does). None, with nothing done, where there is no such connection or transport. fields: or what head_tail() made
+        of them."""
+        if self._begin is None:
+            return None
+        tail = fields if isinstance(fields, bytes) else head_tail(fields)
+        head = b"".join((method.encode("ascii"), b" ", target, tail, content))
+        return self._begin(base.site, method, head, self._timeout, came, on_interim, unread_bytes_max)
+
+    async def go_on(self, begun: Any) -> Exchange:
+        """With what begin() has sent, once `came` was called, as send() would have done from the beginning."""
+        try:
+            return Exchange(*await begun.answered())
+        except httpx.HTTPError as error:
+            raise _translate(error, is_answered=False) from error
 
     async def close(self) -> None:
         await self._transport.aclose()
+
+
+def head_tail(fields: Fields) -> bytes:
+    """A request's head behind the target."""
+    lines = [b" HTTP/1.1\r\n"]
+    for name, value in fields:
+        lines += (name, b": ", value, b"\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)
 
 
 def parse_base(url: str) -> Base:

@@ -14,7 +14,7 @@ from minicdn.core.pieces import Pieces
 from minicdn.errors import ClientError, PeerBusy, PeerError
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
-from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NoneFree, host_field, parse_base
+from minicdn.wire.http import Base, Exchange, ExchangeError, HttpDoor, NoneFree, host_field, parse_base
 from minicdn.wire.pieces import PIECES_TARGET, PieceRequest, PieceStream
 from minicdn.wire.pieces import PieceAnswer as PiecesAnswer
 from minicdn.wire.signing import Signed, Signer
@@ -38,9 +38,10 @@ class PeerAnswer:
 
     answer: FetchAnswer
     _exchange: Exchange
-    _chunks: AsyncIterator[bytes]
+    _chunks: AsyncIterator[bytes] | None
     _early: bytes
     _is_all: bool = False
+    """_early is all that came, and no more comes; then _chunks is None."""
 
     def take_whole(self) -> bytes | None:
         """All of the body, where it came at once. Then there is nothing left to read."""
@@ -55,8 +56,9 @@ class PeerAnswer:
             if self._early:
                 early, self._early = self._early, b""
                 yield early
-            async for chunk in self._chunks:
-                yield chunk
+            if self._chunks is not None:
+                async for chunk in self._chunks:
+                    yield chunk
         except ExchangeError as error:
             raise PeerError(f"the peer broke off: {error}") from error
 
@@ -69,8 +71,17 @@ class PeerAnswer:
         self._exchange.end()
 
     async def close(self) -> None:
-        await self._chunks.aclose()  # type: ignore[attr-defined]
+        if self._chunks is not None:
+            await self._chunks.aclose()  # type: ignore[attr-defined]
         await self._exchange.close()
+
+
+@dataclass(slots=True)
+class BegunFetch:
+    """A question under way (PeerClient.begin). exchange: as HttpDoor.begin gives it."""
+
+    exchange: Any
+    signed: Signed | None
 
 
 class PeerClient:
@@ -87,11 +98,48 @@ class PeerClient:
         """Ask the peer at `url`. on_interim: told of the upstream's 1xx answers, as the peer passes them on. Raises PeerError where it
         can't be reached or makes no sense."""
         exchange, signed = await self._send(url, FETCH_TARGET, encode(request.to_wire()), on_interim)
+        return await self._answer(url, exchange, signed)
+
+    def begin(self, url: str, request: FetchRequest, came: Callable[[], None], on_interim: Inform | None) -> BegunFetch | None:
+        """Ask as HttpDoor.begin() asks; None, with nothing done, where fetch() has to do it. Once `came` was called: all() where has_all,
+        else go_on()."""
+        if self._knows is not None and not self._knows(url):
+            return None
+        message, base = encode(request.to_wire()), self._base(url)
+        signed = self._signer.sign(url, "POST", FETCH_TARGET, message) if self._signer is not None else None
+        fields = _fields(base, message, signed)
+        begun = self._door.begin("POST", base, FETCH_TARGET, fields, message, came, on_interim=on_interim)
+        return None if begun is None else BegunFetch(begun, signed)
+
+    def all(self, url: str, begun: BegunFetch) -> PeerAnswer:
+        """What begin() has brought, where it has all. Raises PeerError."""
+        exchange = Exchange(*begun.exchange.all())
+        try:
+            return self._whole_answer(url, exchange, begun.signed, exchange.take_whole() or b"")
+        except ClientError as error:
+            exchange.end()
+            raise PeerError(f"{url}: its answer can't be read: {error}") from error
+        except BaseException:
+            exchange.end()
+            raise
+
+    async def go_on(self, url: str, begun: BegunFetch) -> PeerAnswer:
+        """As fetch(), from there."""
+        try:
+            exchange = await self._door.go_on(begun.exchange)
+        except ExchangeError as error:
+            raise PeerError(f"{url}: {error}") from error
+        return await self._answer(url, exchange, begun.signed)
+
+    def _whole_answer(self, url: str, exchange: Exchange, signed: Signed | None, whole: bytes) -> PeerAnswer:
+        head, early = _split(url, exchange, signed, whole)
+        return PeerAnswer(FetchAnswer.from_wire(head), exchange, None, early, True)
+
+    async def _answer(self, url: str, exchange: Exchange, signed: Signed | None) -> PeerAnswer:
         try:
             whole = exchange.take_whole()
             if whole is not None:
-                head, early = _split(url, exchange, signed, whole)
-                return PeerAnswer(FetchAnswer.from_wire(head), exchange, exchange.chunks(), early, True)
+                return self._whole_answer(url, exchange, signed, whole)
             found, chunks, early = await _read_head(url, exchange, signed)
             return PeerAnswer(FetchAnswer.from_wire(found), exchange, chunks, early)
         except ClientError as error:
@@ -137,11 +185,9 @@ class PeerClient:
         if self._knows is not None and not self._knows(url):
             raise PeerError(f"{url} is not in the list of peers")
         base = self._base(url)
-        fields = [(b"Host", host_field(base)), (b"Content-Type", CONTENT_TYPE.encode()), (b"Content-Length", str(len(message)).encode())]
         signed = self._signer.sign(url, "POST", target, message) if self._signer is not None else None
-        if signed is not None:
-            fields.append((b"Authorization", signed.field))
         try:
+            fields = _fields(base, message, signed)
             return await self._door.send("POST", base, target, fields, message, on_interim=on_interim), signed
         except NoneFree as error:
             raise PeerBusy(f"{url}: {error}") from error
@@ -155,6 +201,13 @@ class PeerClient:
                 self._bases.clear()
             base = self._bases[url] = parse_base(url)
         return base
+
+
+def _fields(base: Base, message: bytes, signed: Signed | None) -> list[tuple[bytes, bytes]]:
+    fields = [(b"Host", host_field(base)), (b"Content-Type", CONTENT_TYPE.encode()), (b"Content-Length", b"%d" % len(message))]
+    if signed is not None:
+        fields.append((b"Authorization", signed.field))
+    return fields
 
 
 async def _read_head(url: str, exchange: Exchange, signed: Signed | None) -> tuple[dict[str, Any], AsyncIterator[bytes], bytes]:

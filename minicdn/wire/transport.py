@@ -18,6 +18,7 @@ import httpx
 from minicdn.core.headers import has
 from minicdn.core.message import Fields, Inform
 from minicdn.wire.connection import ClientConnection, Lost, Silent
+from minicdn.wire.http import head_tail
 from minicdn.wire.pool import Pool, Site
 from minicdn.wire.tls import Contexts
 
@@ -298,11 +299,7 @@ Answered = tuple[int, list[tuple[bytes, bytes]], AnswerStream]
 
 
 def head_bytes(method: str, target: bytes, fields: Fields, body: bytes = b"") -> bytes:
-    lines = [b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), target)]
-    for name, value in fields:
-        lines += (name, b": ", value, b"\r\n")
-    lines += (b"\r\n", body)
-    return b"".join(lines)
+    return b"".join((method.encode("ascii"), b" ", target, head_tail(fields), body))
 
 
 def _site(request: httpx.Request) -> Site:

@@ -13,7 +13,7 @@ from minicdn.core.headers import end_to_end, first, has, without
 from minicdn.core.message import Fields, Head, Inform
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.errors import ClientError, NotReady, UpstreamError, UpstreamUnreachable
-from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NoneFree, NotConnected, TimedOut, host_field, parse_base
+from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NoneFree, NotConnected, TimedOut, head_tail, host_field, parse_base
 
 BODILESS = (204, 304)
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -118,16 +118,12 @@ class Upstream:
 
     def tail(self, fields: Fields) -> bytes:
         """What begin() wants to have behind the target. fields: as send() has them."""
-        lines = [b" HTTP/1.1\r\nHost: ", host_field(self._base), b"\r\n"]
-        for name, value in fields:
-            if name != b"host":
-                lines += (name, b": ", value, b"\r\n")
-        return b"".join((*lines, b"\r\n"))
+        return head_tail([(b"Host", host_field(self._base)), *((name, value) for name, value in fields if name != b"host")])
 
     def begin(self, key: str, tail: bytes, came: Callable[[], None], *, on_interim: Inform | None, unread_bytes_max: int | None) -> Any:
         """A GET, sent as HttpDoor.begin() sends it: what that gives. all() or send() goes on with it once `came` was called."""
-        head = b"".join((b"GET ", self._prefix, key.encode("ascii"), tail))
-        return self._door.begin("GET", self._base, head, came, on_interim=on_interim, unread_bytes_max=unread_bytes_max)
+        target = self._prefix + key.encode("ascii")
+        return self._door.begin("GET", self._base, target, tail, b"", came, on_interim=on_interim, unread_bytes_max=unread_bytes_max)
 
     def all(self, begun: Any, request_at: float) -> UpstreamAnswer:
         """What begin() has brought, where it has all."""
@@ -154,6 +150,8 @@ class Upstream:
         begun: Any = None,
     ) -> Exchange:
         try:
+            if begun is not None:
+                return await self._door.go_on(begun)
             named = [(b"Host", host_field(base)), *lines]
             return await self._door.send(
                 method,
@@ -164,7 +162,6 @@ class Upstream:
                 on_connected=on_connected,
                 on_interim=on_interim,
                 unread_bytes_max=unread_bytes_max,
-                begun=begun,
             )
         except NoneFree as error:
             raise NotReady(f"the upstream {self.url} can't be asked: {error}") from error

@@ -40,7 +40,7 @@ class Supplier:
         self.body = b"body"
         self.asked = asyncio.Event()
 
-    def begin(self, *_: Any) -> None:
+    def begin(self, *_: Any, **__: Any) -> None:
         """It has to be waited for."""
 
     async def ask(self, *arguments: Any, **more: Any) -> Supply:
