@@ -7,19 +7,18 @@ says it; node/cache.py does it. Every rule about using a stored response is here
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from minicdn.core import cachecontrol, conditional, headers, vary
 from minicdn.core.cachecontrol import Directives
 from minicdn.core.lifetime import Policy
 from minicdn.core.message import Request
 from minicdn.core.stored import Stored, current_age, is_fresh
+from minicdn.core.value import value_class
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """RFC 9110 §9.2.1. All others, unknown ones among them, may change what is stored."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Serve:
     """Answer from what is stored; `stale`: past its lifetime; `refresh`: and have it refreshed behind the answer."""
 
@@ -28,7 +27,7 @@ class Serve:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Validate:
     """Ask the upstream about what is stored (conditionally where it has validators), then answer.
 
@@ -40,7 +39,7 @@ class Validate:
     fwd: str = "stale"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Fetch:
     """Ask the upstream: nothing stored can help."""
 
@@ -48,7 +47,7 @@ class Fetch:
     fwd: str = "uri-miss"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Refuse:
     """Answer with an error of our own."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from minicdn.core import cachecontrol, dates, headers
 from minicdn.core.cachecontrol import SECONDS_MAX, Directives
 from minicdn.core.message import Fields
+from minicdn.core.value import value_class
 
 HEURISTIC_STATUSES = frozenset((200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501))
 """RFC 9110 §15.1: cacheable without saying so."""
@@ -25,7 +25,7 @@ AGES_READ_MAX = 16
 """Members of Age that are looked at in search of a valid one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Policy:
     """The operator's part in caching decisions; seconds.
 
@@ -44,7 +44,7 @@ class Policy:
     heuristic_max_seconds: float = 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Lifetime:
     """seconds, who decided (in words), and whether the upstream or the operator said it rather than we guessed it."""
 

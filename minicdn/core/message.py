@@ -7,14 +7,16 @@ makes them so); response names keep the upstream's case, so look-ups in response
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from minicdn.core.value import value_class
 
 Fields = Sequence[tuple[bytes, bytes]]
 Inform = Callable[[int, Fields], None]
 """Takes an interim answer's status and fields, on their way to the one client whose request was sent on (RFC 9110 §15.2)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Request:
     """What was asked.
 
@@ -28,7 +30,7 @@ class Request:
     fields: Fields = field(default=())
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Head:
     """A final response's status and its end-to-end field lines, in order."""
 

@@ -8,15 +8,16 @@ instants. Instants are Unix seconds of this node's wall clock. Nodes' clocks dif
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from minicdn.core import headers
 from minicdn.core.message import Head
+from minicdn.core.value import value_class
 from minicdn.core.vary import Selecting
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Stored:
     """One stored response.
 
@@ -68,7 +69,7 @@ class Stored:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NotStored:
     """The response may pass, but not stay, nor answer any other request that waits for it. `reason` is for people."""
 
