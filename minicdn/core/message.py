@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import field
 
+from minicdn.core.names import names_of
 from minicdn.core.value import value_class
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -28,6 +29,16 @@ class Request:
     target: bytes
     key: str
     fields: Fields = field(default=())
+    _names: frozenset[bytes] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def names(self) -> frozenset[bytes]:
+        """Of its fields: what is asked of a request is mostly whether it has a field that it seldom has."""
+        found = self._names
+        if found is None:
+            found = names_of(self.fields)
+            object.__setattr__(self, "_names", found)  # it follows from the fields, so nothing changes
+        return found
 
 
 @value_class
