@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from minicdn.core import headers, structured
 from minicdn.core.message import Fields
+from minicdn.core.value import value_class
 
 SECONDS_MAX = 2**31
 """Larger numbers of seconds mean this one (RFC 9111 §1.2.2)."""
@@ -24,7 +24,7 @@ TARGETED = (b"minicdn-cdn-cache-control", b"cdn-cache-control")
 """Our target list (RFC 9213 §2.2), the nearest first."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Directives:
     """Directives of a request or a response. Seconds are int, 0 … SECONDS_MAX; None: not there.
 

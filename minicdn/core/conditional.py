@@ -36,7 +36,7 @@ def evaluate(request: Request, head: Head, now: float) -> int | None:
 
     Evaluated in the order of RFC 9110 §13.2.2, and only against successes (§13.2.1).
     """
-    if not headers.has_any(request.fields, CONDITIONALS):
+    if CONDITIONALS.isdisjoint(request.names):
         return None
     if not 200 <= head.status < 300 or request.method not in ("GET", "HEAD"):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
@@ -23,6 +24,10 @@ _FIXED = re.compile(_SHORT_DAY + rb", ([0-9]{2}) " + _MONTH + rb" ([0-9]{4}) " +
 _RFC850 = re.compile(_LONG_DAY + rb", ([0-9]{2})-" + _MONTH + rb"-([0-9]{2}) " + _TIME + rb" gmt", re.IGNORECASE)
 _ASCTIME = re.compile(_SHORT_DAY + rb" " + _MONTH + rb" ([0-9]{2}| [0-9]) " + _TIME + rb" ([0-9]{4})", re.IGNORECASE)
 
+DATES_MAX = 1024
+"""Dates that are remembered: all answers of a second have the same one, and files of one day often, too."""
+FIXED_BYTES = 29
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_AT = (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - _EPOCH).total_seconds()
 
@@ -34,9 +39,8 @@ def parse_http_date(value: bytes, now: float) -> float | None:
     digits (RFC 9110 §5.6.7).
     """
     value = value.strip(b" \t")
-    if match := _FIXED.fullmatch(value):
-        day, month, year, hour, minute, second = match.groups()
-        return _instant(int(year), month, day, hour, minute, second)
+    if len(value) == FIXED_BYTES and (at := _fixed(value)) is not None:
+        return at
     if match := _RFC850.fullmatch(value):
         day, month, year, hour, minute, second = match.groups()
         return _with_century(int(year), now, month, day, hour, minute, second)
@@ -44,6 +48,16 @@ def parse_http_date(value: bytes, now: float) -> float | None:
         month, day, hour, minute, second, year = match.groups()
         return _instant(int(year), month, day, hour, minute, second)
     return None
+
+
+@lru_cache(DATES_MAX)
+def _fixed(value: bytes) -> float | None:
+    """The instant of a date in the fixed form; None where it is in another, or names a day that there is not."""
+    match = _FIXED.fullmatch(value)
+    if match is None:
+        return None
+    day, month, year, hour, minute, second = match.groups()
+    return _instant(int(year), month, day, hour, minute, second)
 
 
 def _instant(year: int, month: bytes, day: bytes, hour: bytes, minute: bytes, second: bytes) -> float | None:
@@ -69,7 +83,12 @@ def _moment(at: float) -> datetime:
 
 def format_http_date(at: float) -> bytes:
     """`at` (Unix seconds) in the fixed form; fractions are dropped, what no date can say is brought to the nearest end."""
-    moment = _moment(at)
+    return _format(int(min(max(at, 0.0), _LATEST_AT)))
+
+
+@lru_cache(DATES_MAX)
+def _format(seconds: int) -> bytes:
+    moment = _moment(seconds)
     return b"%s, %02d %s %04d %02d:%02d:%02d GMT" % (
         _DAYS[moment.weekday()],
         moment.day,

@@ -7,19 +7,18 @@ says it; node/cache.py does it. Every rule about using a stored response is here
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from minicdn.core import cachecontrol, conditional, headers, vary
+from minicdn.core import cachecontrol, conditional, vary
 from minicdn.core.cachecontrol import Directives
 from minicdn.core.lifetime import Policy
 from minicdn.core.message import Request
 from minicdn.core.stored import Stored, current_age, is_fresh
+from minicdn.core.value import value_class
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """RFC 9110 §9.2.1. All others, unknown ones among them, may change what is stored."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Serve:
     """Answer from what is stored; `stale`: past its lifetime; `refresh`: and have it refreshed behind the answer."""
 
@@ -28,7 +27,7 @@ class Serve:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Validate:
     """Ask the upstream about what is stored (conditionally where it has validators), then answer.
 
@@ -40,7 +39,7 @@ class Validate:
     fwd: str = "stale"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Fetch:
     """Ask the upstream: nothing stored can help."""
 
@@ -48,7 +47,7 @@ class Fetch:
     fwd: str = "uri-miss"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Refuse:
     """Answer with an error of our own."""
 
@@ -62,6 +61,7 @@ _WISHES = frozenset((b"cache-control", b"pragma", b"if-match", b"if-unmodified-s
 """Request fields that can keep a fresh response from being served as it is."""
 
 _FRESH = Serve(stale=False, refresh=False, detail="fresh")
+_NOTHING = Fetch("nothing is stored")
 
 
 def is_method_cached(method: str) -> bool:
@@ -73,12 +73,14 @@ def decide(request: Request, stored: Stored | None, now: float, policy: Policy) 
     """The plan for a request, given the stored response chosen for it (vary.choose), if there is one."""
     if not is_method_cached(request.method):
         return Fetch("a method that is passed on", "method")
-    is_plain = not headers.has_any(request.fields, _WISHES)
+    is_plain = _WISHES.isdisjoint(request.names)
     if is_plain and stored is not None and not stored.always_validate and is_fresh(stored, now) and vary.fits(request.fields, stored):
         return _FRESH  # what nearly every hit comes to, without asking for each wish by itself
+    if is_plain and stored is None:
+        return _NOTHING
     wishes = cachecontrol.of_request(request.fields)
     if stored is None:
-        plan: Plan = Fetch("nothing is stored")
+        plan: Plan = _NOTHING
     elif not vary.fits(request.fields, stored):
         plan = Fetch("the stored response was chosen by other request fields", "vary-miss")
     else:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from minicdn.core.sources import Sources
+from minicdn.core.value import value_class
 
 REST_SECONDS_MIN, REST_SECONDS_MAX = 0.05, 1.0
 """Of a piece refused twice in a row or more; doubled each time. Without it refusals were most of what a crowd said."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Errand:
     """Ask `url` for these pieces, or with none, what it has. None: the upstream, by this node itself, as the last resort. is_owners: asked
     as their owner (or as one that stands in for it): it fetches what it has not got, and its word on their digests counts."""

@@ -7,7 +7,10 @@ case; names in the lines may have any case (RFC 9110 §5.1).
 
 from __future__ import annotations
 
+from itertools import compress
+
 from minicdn.core.message import Fields
+from minicdn.core.names import Names, by_names
 
 HOP_BY_HOP = frozenset(
     (
@@ -26,6 +29,8 @@ HOP_BY_HOP = frozenset(
 )
 """Fields about one connection (RFC 9110 §7.6.1) or one proxy (RFC 9111 §3.1): neither forwarded nor stored."""
 
+_NOMINATES_NOTHING = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))
+"""Values of Connection that name no field, as long as no field is called close."""
 _SPACE = b" \t"
 
 
@@ -63,8 +68,19 @@ def without(fields: Fields, names: frozenset[bytes] | set[bytes]) -> list[tuple[
     return [line for line in fields if line[0].lower() not in names]
 
 
+@by_names
+def _travelling(names: Names) -> tuple[tuple[int, ...], tuple[bool, ...] | None]:
+    """Where Connection stands, and which lines may travel on, unless it nominates any; None where that has to be asked."""
+    lower = [name.lower() for name in names]
+    connections = tuple(at for at, name in enumerate(lower) if name == b"connection")
+    return connections, None if b"close" in lower else tuple(name not in HOP_BY_HOP for name in lower)
+
+
 def end_to_end(fields: Fields) -> list[tuple[bytes, bytes]]:
     """The lines that may travel on: without hop-by-hop ones and those that Connection nominates (RFC 9110 §7.6.1)."""
+    connections, stay = _travelling(fields)
+    if stay is not None and all([fields[at][1] in _NOMINATES_NOTHING for at in connections]):
+        return list(compress(fields, stay))
     connection = combined(fields, b"connection")
     if connection is None:
         return without(fields, HOP_BY_HOP)

@@ -13,9 +13,9 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from minicdn.core.purging import Purge
+from minicdn.core.value import value_class
 
 ENTRIES_MAX = 1000
 JOURNAL_BYTES_MAX = 2 * 1024 * 1024
@@ -23,7 +23,7 @@ RESTART_GAP = 1 << 24
 _MARK = re.compile(r"([0-9a-f]{1,32})\.([0-9]{1,15})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Mark:
     """After entry `number` of the journal `id`; 0: before the first."""
 
@@ -43,7 +43,7 @@ class Mark:
         return other is None or self.id != other.id or self.number > other.number
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Entry:
     """before: number of the entry before it, so that whoever holds that one can follow. token: the purge's own name, given where it
     arrived; by it the same purge is known on all its ways."""

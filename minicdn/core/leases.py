@@ -7,13 +7,13 @@ a dead holder blocks nobody for longer than `ttl_seconds`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from minicdn.core.value import value_class
 
 LEASES_MAX = 65536
 """Beyond this the oldest is forgotten: one more request to the upstream is better than a file that can't be had."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Verdict:
     """holders: of the key's leases, the asker included where it was granted one. seconds: until the asker's own ends, or until it
     may ask again at the latest."""

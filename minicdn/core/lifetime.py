@@ -7,13 +7,13 @@ A guess is made for statuses whose meaning lasts (RFC 9110 §15.1), or where `pu
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from minicdn.core import cachecontrol, dates, headers
 from minicdn.core.cachecontrol import SECONDS_MAX, Directives
 from minicdn.core.message import Fields
+from minicdn.core.value import value_class
 
 HEURISTIC_STATUSES = frozenset((200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501))
 """RFC 9110 §15.1: cacheable without saying so."""
@@ -25,7 +25,7 @@ AGES_READ_MAX = 16
 """Members of Age that are looked at in search of a valid one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Policy:
     """The operator's part in caching decisions; seconds.
 
@@ -44,7 +44,7 @@ class Policy:
     heuristic_max_seconds: float = 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Lifetime:
     """seconds, who decided (in words), and whether the upstream or the operator said it rather than we guessed it."""
 
@@ -57,16 +57,24 @@ def freshness_lifetime(
     status: int, fields: Fields, directives: Directives, ruling: bytes, date_at: float, key: str, policy: Policy
 ) -> Lifetime:
     """The lifetime of a response; `ruling` names the field that `directives` came from (cachecontrol.of_response)."""
-    name = ruling.decode("ascii")
-    if directives.s_maxage is not None:
-        return Lifetime(directives.s_maxage, sys.intern(f"{name}: s-maxage"), True)
-    if directives.max_age is not None:
-        return Lifetime(directives.max_age, sys.intern(f"{name}: max-age"), True)
+    said = said_lifetime(directives, ruling)
+    if said is not None:
+        return said
     # A targeted field stands instead of Cache-Control and Expires both (RFC 9213 §2.2).
     expires = headers.every(fields, b"expires") if ruling == b"cache-control" else []
     if expires:
         return Lifetime(_until_expiry(expires, date_at), "expires", True)
     return _unsaid_lifetime(status, fields, directives, date_at, key, policy)
+
+
+def said_lifetime(directives: Directives, ruling: bytes) -> Lifetime | None:
+    """The lifetime that a directive names."""
+    name = ruling.decode("ascii")
+    if directives.s_maxage is not None:
+        return Lifetime(directives.s_maxage, sys.intern(f"{name}: s-maxage"), True)
+    if directives.max_age is not None:
+        return Lifetime(directives.max_age, sys.intern(f"{name}: max-age"), True)
+    return None
 
 
 def _until_expiry(values: list[bytes], date_at: float) -> float:
@@ -100,15 +108,15 @@ def _guess(fields: Fields, date_at: float, policy: Policy) -> Lifetime:
     return Lifetime(float(int(seconds)), "heuristic: a tenth of the time since last-modified", False)
 
 
-def initial_age(fields: Fields, date_at: float, request_at: float, response_at: float) -> float:
-    """corrected_initial_age (RFC 9111 §4.2.3), seconds.
+def initial_age(ages: Sequence[bytes], date_at: float, request_at: float, response_at: float) -> float:
+    """corrected_initial_age (RFC 9111 §4.2.3), seconds. ages: the values of all Age lines.
 
     Date counts whole seconds, so the arrival is compared in whole seconds too: half a second's rounding must not eat half of
     `max-age=1`.
     """
     apparent_age = max(0.0, int(response_at) - date_at)
     response_delay = max(0.0, response_at - request_at)
-    return min(max(apparent_age, parse_age(headers.every(fields, b"age")) + response_delay), float(SECONDS_MAX))
+    return min(max(apparent_age, (parse_age(ages) if ages else 0) + response_delay), float(SECONDS_MAX))
 
 
 def parse_age(values: Iterable[bytes]) -> int:

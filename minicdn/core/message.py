@@ -7,14 +7,17 @@ makes them so); response names keep the upstream's case, so look-ups in response
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from minicdn.core.names import names_of
+from minicdn.core.value import value_class
 
 Fields = Sequence[tuple[bytes, bytes]]
 Inform = Callable[[int, Fields], None]
 """Takes an interim answer's status and fields, on their way to the one client whose request was sent on (RFC 9110 §15.2)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Request:
     """What was asked.
 
@@ -26,9 +29,19 @@ class Request:
     target: bytes
     key: str
     fields: Fields = field(default=())
+    _names: frozenset[bytes] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def names(self) -> frozenset[bytes]:
+        """Of its fields: what is asked of a request is mostly whether it has a field that it seldom has."""
+        found = self._names
+        if found is None:
+            found = names_of(self.fields)
+            object.__setattr__(self, "_names", found)  # it follows from the fields, so nothing changes
+        return found
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Head:
     """A final response's status and its end-to-end field lines, in order."""
 

@@ -6,17 +6,17 @@ has seen for a path, and looks once more under `canonical_key` where the key its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from minicdn.core import headers, structured
 from minicdn.core.message import Fields
+from minicdn.core.value import value_class
 
 PARAMETERS_MAX = 512
 """Queries with more parameters are compared as they are."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class SearchRule:
     """ignores_order: the order of different parameters. ignored: parameters that do not matter; None: all of them but `kept`."""
 

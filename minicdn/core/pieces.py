@@ -14,10 +14,11 @@ when a member leaves.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import nsmallest
 from math import ceil, fsum, log1p
+
+from minicdn.core.value import value_class
 
 KIB, MIB = 1024, 1024 * 1024
 PIECE_BYTES_MIN, PIECE_BYTES_MAX = 256 * KIB, 16 * MIB
@@ -30,7 +31,7 @@ def piece_bytes(length: int) -> int:
     return min(max(1 << (wanted - 1).bit_length() if wanted > 1 else 1, PIECE_BYTES_MIN), PIECE_BYTES_MAX)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Pieces:
     """A file of `length` bytes in pieces of `size` bytes; the last may be shorter. Spans are half-open."""
 
@@ -59,7 +60,7 @@ class Pieces:
         return range(-(-start // self.size), max(last, -(-start // self.size)))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Dealer:
     """A member among whom pieces are dealt. weight: its share of them, relative to the others'."""
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Set
-from dataclasses import dataclass
 
 from minicdn.core.tags import TAG_CHARACTERS_MAX
 from minicdn.core.target import TARGET_BYTES_MAX, key_of_url, parse_target
+from minicdn.core.value import value_class
 from minicdn.errors import ClientError
 
 ITEMS_MAX = 1000
@@ -23,7 +23,7 @@ ITEMS_MAX = 1000
 MEMBERS = ("paths", "prefixes", "tags", "soft")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Purge:
     """paths, prefixes: normalised as keys are. A key has its query in it: `/a` and `/a?v=2` are two, and the prefix `/a` is both."""
 

@@ -8,8 +8,9 @@ never an error, and never more work than the whole.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import pairwise
+
+from minicdn.core.value import value_class
 
 RANGES_MAX = 16
 """More ranges than this in one request, and the whole is sent (RFC 9110 §17.15: many small ones are an attack)."""
@@ -22,12 +23,12 @@ _SPEC = re.compile(rb"([0-9]*)-([0-9]*)")
 _CONTENT_RANGE = re.compile(rb"bytes[ \t]+([0-9]+)-([0-9]+)/([0-9]+|\*)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Unsatisfiable:
     """A well-formed Range of which no octet exists: 416."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Suffix:
     """The last `length_bytes` octets, whatever the length is."""
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from minicdn.core.rendezvous import rank
 from minicdn.core.shares import Sharer, has_changed, pause_seconds, shares
+from minicdn.core.value import value_class
 
 if TYPE_CHECKING:
     import random
@@ -30,7 +31,7 @@ PROBE_FAILURES_MAX = 3
 LEFT_MAX = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Member:
     """A listed peer. `url` has no trailing slash, e.g. http://10.0.0.5:11001.
 
@@ -46,7 +47,7 @@ class Member:
     fingerprint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class PeerList:
     """What all nodes compute owners from; members are sorted by id. The default is the list of a node that has none yet."""
 
@@ -89,7 +90,7 @@ class _Seat:
         return self.failures_count < PROBE_FAILURES_MAX
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class SeatView:
     """A seat as `/_peers` shows it."""
 

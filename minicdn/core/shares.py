@@ -15,7 +15,8 @@ minute. It may have been idle, or too fast for its sends to be waited for. Where
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from minicdn.core.value import value_class
 
 LEVEL = 1.25
 CHANGE = 1.5
@@ -24,7 +25,7 @@ NEW_SHARES = ((30.0, 0.25), (60.0, 0.5))
 """(until so many seconds after the join, share of the median)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Sharer:
     """uplink: bytes per second, 0 while unknown. is_owner: whether it may own anything."""
 

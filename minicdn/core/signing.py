@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hmac
 import re
-from dataclasses import dataclass
 from hashlib import sha256
+
+from minicdn.core.value import value_class
 
 TOKEN_LENGTH_MIN = 16
 SKEW_SECONDS = 300.0
@@ -25,7 +26,7 @@ ANYBODY = "*"
 _CREDENTIALS = re.compile(rb"Minicdn 1\.([0-9]{1,15})\.([0-9a-f]{16})\.([0-9]{1,15})\.([0-9a-f]{64})", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Keys:
     """Derived from the token. Not to be shown."""
 
@@ -47,7 +48,7 @@ class Keys:
         return hmac.compare_digest(hmac.digest(given, b"minicdn bearer 1", "sha256"), self.bearer)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Question:
     """What is signed besides time, sender and number. audience: MANAGER, a peer's URL, or ANYBODY. target: as on the request line."""
 
@@ -57,7 +58,7 @@ class Question:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Credentials:
     """at_ms: milliseconds since 1970 by the sender's clock."""
 

@@ -8,15 +8,16 @@ instants. Instants are Unix seconds of this node's wall clock. Nodes' clocks dif
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from minicdn.core import headers
 from minicdn.core.message import Head
+from minicdn.core.value import value_class
 from minicdn.core.vary import Selecting
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Stored:
     """One stored response.
 
@@ -68,7 +69,7 @@ class Stored:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NotStored:
     """The response may pass, but not stay, nor answer any other request that waits for it. `reason` is for people."""
 
@@ -77,7 +78,8 @@ class NotStored:
 
 def current_age(stored: Stored, now: float) -> float:
     """Age in seconds with fractions (RFC 9111 §4.2.3). A clock that was set back does not make anything younger."""
-    return stored.initial_age_seconds + max(0.0, now - stored.response_at)
+    passed = now - stored.response_at
+    return stored.initial_age_seconds + passed if passed > 0.0 else stored.initial_age_seconds
 
 
 def age_seconds(stored: Stored, now: float) -> int:
@@ -85,23 +87,21 @@ def age_seconds(stored: Stored, now: float) -> int:
     return int(current_age(stored, now))
 
 
-def remaining_seconds(stored: Stored, now: float) -> int:
-    """What is left of the lifetime, whole seconds; negative once stale. For Cache-Status' ttl (RFC 9211 §2.4)."""
-    return int(stored.lifetime_seconds) - age_seconds(stored, now)
-
-
 def is_fresh(stored: Stored, now: float) -> bool:
     """Whether its lifetime is not over (RFC 9111 §4.2). Says nothing of no-cache."""
     return now < stored.fresh_until and current_age(stored, now) < stored.lifetime_seconds
 
 
-def served_fields(stored: Stored, now: float, *, validated: bool = False) -> list[tuple[bytes, bytes]]:
-    """The field lines to answer with: the stored ones in order, then Age (RFC 9111 §5.1).
+def served_fields(stored: Stored, age: int, *, validated: bool = False) -> list[tuple[bytes, bytes]]:
+    """The field lines to answer with: the stored ones in order, then Age (RFC 9111 §5.1). age: age_seconds() of now.
 
     `validated`: the upstream has confirmed the response for this very request, so that nothing need be withheld.
     """
     kept = stored.head.fields if validated or not stored.withheld else headers.without(stored.head.fields, stored.withheld)
-    return [*kept, (b"Age", b"%d" % age_seconds(stored, now))]
+    return [*kept, _NEW if not age else (b"Age", b"%d" % age)]
+
+
+_NEW = (b"Age", b"0")
 
 
 def expire(stored: Stored, now: float) -> Stored:

@@ -2,28 +2,55 @@
 
 What is said of a response is settled here once, into a Stored (stored.py). The order of the questions is the order of §3: the method, the
 status, who forbade it, whose it is, and whether it could ever be used again.
+
+What follows from the names of its lines (names.py), or from those that rule it (ruling.py), is known from others like it.
 """
 
 from __future__ import annotations
 
 from minicdn.core import cachecontrol, dates, headers, tags, vary
-from minicdn.core.cachecontrol import Directives
 from minicdn.core.lifetime import HEURISTIC_STATUSES, Lifetime, Policy, freshness_lifetime, initial_age
 from minicdn.core.message import Fields, Head, Request
+from minicdn.core.names import Names, by_names
+from minicdn.core.ruling import RULING, Ruling, ruling_of
 from minicdn.core.stored import NotStored, Stored
+from minicdn.core.value import value_class
 
-UNDERSTOOD_STATUSES = frozenset(
-    (
-        *(200, 201, 202, 203, 204, 205, 206),
-        *(300, 301, 302, 303, 307, 308),
-        *(400, 401, 402, 403, 404, 405, 406, 409, 410, 411, 413, 414, 415, 417, 421, 422, 426, 428, 429, 431, 451),
-        *(500, 501, 502, 503, 504, 505, 511),
+_NOT_AS_IT_IS = headers.HOP_BY_HOP | {b"age"}
+"""Lines that are not stored."""
+
+
+@value_class
+class Places:
+    """Where the lines of a head stand that matter to storing. date: the first one, −1 where there is none. is_kept_whole: all of its lines
+    may be stored, as far as their names say."""
+
+    rules: tuple[int, ...]
+    ages: tuple[int, ...]
+    date: int
+    varies: bool
+    has_validator: bool
+    has_tags: bool
+    is_kept_whole: bool
+
+    def ruling(self, status: int, fields: Fields) -> Ruling:
+        """What rules a response with this status and these fields."""
+        return ruling_of(status, tuple([fields[at] for at in self.rules]))
+
+
+@by_names
+def places_of(names: Names) -> Places:
+    """Of the head whose lines have these names."""
+    lower = [name.lower() for name in names]
+    return Places(
+        tuple(at for at, name in enumerate(lower) if name in RULING),
+        tuple(at for at, name in enumerate(lower) if name == b"age"),
+        lower.index(b"date") if b"date" in lower else -1,
+        b"vary" in lower,
+        b"etag" in lower or b"last-modified" in lower,
+        not tags.TAG_FIELDS.isdisjoint(lower),
+        _NOT_AS_IT_IS.isdisjoint(lower),
     )
-)
-"""Final statuses whose rules for caching we keep: what must-understand asks about (RFC 9111 §5.2.2.3)."""
-
-ABOUT_ONE_REQUEST = frozenset((304, 407, 408, 412, 416))
-"""Statuses that answer a condition, a range or a connection, which the key does not hold: another request must not get them."""
 
 
 def storable(request: Request, head: Head, request_at: float, response_at: float, policy: Policy) -> Stored | NotStored:
@@ -32,49 +59,52 @@ def storable(request: Request, head: Head, request_at: float, response_at: float
     head: status and fields as the upstream sent them (a 206's fields too: partial.py turns it into the head of the whole).
     request_at, response_at: wall clock when the request left and when the head had come.
     """
-    directives, ruling = cachecontrol.of_response(head.fields)
-    reason = _forbidden(request, head, directives, policy)
+    status, fields = head.status, head.fields
+    places = places_of(fields)
+    ruling = places.ruling(status, fields)
+    reason = _forbidden(request, ruling, policy)
     if reason is not None:
         return NotStored(reason)
-    selecting = vary.selecting(request.fields, head.fields)
-    fields, date_at = dated(headers.end_to_end(head.fields), response_at)
-    lifetime = freshness_lifetime(head.status, fields, directives, ruling, date_at, request.key, policy)
-    reason = _useless(head.status, fields, directives, lifetime, selecting)
-    if reason is not None:
-        return NotStored(reason)
-    age = initial_age(head.fields, date_at, request_at, response_at)
-    return settled(Head(head.status, fields), selecting, directives, lifetime, age, request_at, response_at, date_at, policy)
+    selecting = vary.selecting(request.fields, fields) if places.varies else ()
+    ages = [fields[at][1] for at in places.ages]
+    if not places.is_kept_whole:
+        fields = headers.end_to_end(fields)
+        places = places_of(fields)
+    at = places.date
+    date_at = dates.parse_http_date(fields[at][1], response_at) if at >= 0 else None
+    if date_at is None:
+        fields, date_at = dated(fields, response_at)
+    lifetime = ruling.lifetime or freshness_lifetime(status, fields, ruling.directives, ruling.by, date_at, request.key, policy)
+    if not (places.has_validator and lifetime.is_explicit):
+        reason = _useless(status, ruling, lifetime, selecting, has_validator=places.has_validator)
+        if reason is not None:
+            return NotStored(reason)
+    named = tags.parse_tags(fields) if places.has_tags else tags.NONE
+    if type(fields) is not tuple or ruling.directives.private_fields:
+        head = kept(Head(status, fields), ruling)
+    age = initial_age(ages, date_at, request_at, response_at)
+    return settled(head, named, selecting, ruling, lifetime, age, request_at, response_at, date_at, policy)
 
 
-def _forbidden(request: Request, head: Head, directives: Directives, policy: Policy) -> str | None:
+def _forbidden(request: Request, ruling: Ruling, policy: Policy) -> str | None:
     """Who forbids it, if anybody does (RFC 9111 §3)."""
     if request.method != "GET":
         return f"a response to {request.method}"
-    if head.status < 200 or head.status in ABOUT_ONE_REQUEST:
-        return f"status {head.status} answers one request only"
-    if directives.must_understand and head.status not in UNDERSTOOD_STATUSES:
-        return f"must-understand, and status {head.status} is not understood"
-    if directives.no_store and not directives.must_understand:
-        return "no-store"
-    if directives.private:
-        return "private"
-    if policy.obey_request_directives and cachecontrol.of_request(request.fields).no_store:
+    if ruling.forbidden is not None:
+        return ruling.forbidden
+    names = request.names
+    if policy.obey_request_directives and b"cache-control" in names and cachecontrol.of_request(request.fields).no_store:
         return "the client asked for no-store"
-    if headers.has(request.fields, b"authorization") and not may_be_shared(directives):
+    if b"authorization" in names and not ruling.may_be_shared:
         return "the request was authorized, and the response is not marked as shared"
     return None
 
 
-def may_be_shared(directives: Directives) -> bool:
-    """Whether a response to an authorized request may be kept for others (RFC 9111 §3.5)."""
-    return directives.public or directives.must_revalidate or directives.s_maxage is not None
-
-
-def _useless(status: int, fields: Fields, directives: Directives, lifetime: Lifetime, selecting: vary.Selecting | None) -> str | None:
+def _useless(status: int, ruling: Ruling, lifetime: Lifetime, selecting: vary.Selecting | None, *, has_validator: bool) -> str | None:
     """Why it could never answer a later request (RFC 9111 §3, last part, and plain thrift)."""
+    directives = ruling.directives
     if not lifetime.is_explicit and status not in HEURISTIC_STATUSES and not directives.public:
         return f"status {status} without a lifetime"
-    has_validator = headers.has(fields, b"etag") or headers.has(fields, b"last-modified")
     if has_validator:
         return None
     if selecting is None:
@@ -97,10 +127,16 @@ def dated(fields: Fields, response_at: float) -> tuple[list[tuple[bytes, bytes]]
     return [*rest, (b"Date", dates.format_http_date(response_at))], float(int(response_at))
 
 
+def kept(head: Head, ruling: Ruling) -> Head:
+    """What of an end-to-end head is stored: all but its Age, and what is private."""
+    return Head(head.status, tuple(headers.without(head.fields, ruling.directives.private_fields | {b"age"})))
+
+
 def settled(
     head: Head,
+    named: frozenset[str],
     selecting: vary.Selecting | None,
-    directives: Directives,
+    ruling: Ruling,
     lifetime: Lifetime,
     age: float,
     request_at: float,
@@ -108,29 +144,26 @@ def settled(
     date_at: float,
     policy: Policy,
 ) -> Stored:
-    """All that storing settles, put together. Forbidden or not has been asked before."""
-    # A 304 can turn a stored response into one that must not be: then it answers nobody unasked.
-    always_validate = directives.no_cache or directives.private or (directives.no_store and not directives.must_understand)
-    may_serve_stale = not (always_validate or directives.must_revalidate or directives.proxy_revalidate or directives.s_maxage is not None)
-    grace = directives.stale_if_error
-    if grace is None:
+    """All that storing settles, put together. Forbidden or not has been asked before. head: as it is kept. named: its tags."""
+    seconds, on_error = lifetime.seconds, ruling.stale_if_error_seconds
+    if on_error is None:
         # An old "not found" is no comfort when the upstream fails: errors have no grace unless they ask for it.
-        grace = policy.grace_seconds if head.status < 400 else 0
+        on_error = float(policy.grace_seconds) if head.status < 400 else 0.0
     return Stored(
-        head=Head(head.status, tuple(headers.without(head.fields, directives.private_fields | {b"age"}))),
-        selecting=selecting,
-        request_at=request_at,
-        response_at=response_at,
-        date_at=date_at,
-        initial_age_seconds=age,
-        lifetime_seconds=float(lifetime.seconds),
-        fresh_until=response_at + lifetime.seconds - age,
-        always_validate=always_validate,
-        may_serve_stale=may_serve_stale,
-        is_immutable=directives.immutable,
-        stale_while_revalidate_seconds=float(directives.stale_while_revalidate or 0) if may_serve_stale else 0.0,
-        stale_if_error_seconds=float(grace) if may_serve_stale else 0.0,
-        decided_by=lifetime.decided_by,
-        tags=tags.parse_tags(head.fields),
-        withheld=directives.no_cache_fields,
+        head,
+        selecting,
+        request_at,
+        response_at,
+        date_at,
+        age,
+        float(seconds),
+        response_at + seconds - age,
+        ruling.always_validate,
+        ruling.may_serve_stale,
+        ruling.directives.immutable,
+        ruling.stale_while_revalidate_seconds,
+        on_error,
+        lifetime.decided_by,
+        named,
+        ruling.directives.no_cache_fields,
     )

@@ -6,11 +6,12 @@ that storing settles is settled anew, with the new response's clock.
 
 from __future__ import annotations
 
-from minicdn.core import cachecontrol, conditional, headers, vary
+from minicdn.core import conditional, headers, vary
 from minicdn.core.lifetime import Policy, freshness_lifetime, initial_age
 from minicdn.core.message import Fields, Head, Request
 from minicdn.core.stored import Stored, expire
-from minicdn.core.storing import dated, settled
+from minicdn.core.storing import dated, kept, places_of, settled
+from minicdn.core.tags import parse_tags
 
 NOT_UPDATED = frozenset((b"content-length", b"content-encoding", b"content-range", b"content-digest", b"content-md5", b"age"))
 """Fields that describe the octets kept, or the message that brought the news: those of the update are dropped (RFC 9111 §3.2)."""
@@ -41,13 +42,13 @@ def freshen(stored: Stored, head304: Head, request_at: float, response_at: float
     """
     new_fields = head304.fields if headers.has(head304.fields, b"date") else dated(head304.fields, response_at)[0]
     fields, date_at = dated(merged(stored.head.fields, new_fields), response_at)
-    directives, ruling = cachecontrol.of_response(fields)
+    ruling = places_of(fields).ruling(stored.head.status, fields)
     key = request.key if request is not None else ""
-    lifetime = freshness_lifetime(stored.head.status, fields, directives, ruling, date_at, key, policy)
-    age = initial_age(head304.fields, date_at, request_at, response_at)
+    lifetime = freshness_lifetime(stored.head.status, fields, ruling.directives, ruling.by, date_at, key, policy)
+    age = initial_age(headers.every(head304.fields, b"age"), date_at, request_at, response_at)
     selecting = _reselected(stored, fields, request)
-    head = Head(stored.head.status, fields)
-    return settled(head, selecting, directives, lifetime, age, request_at, response_at, date_at, policy)
+    head = kept(Head(stored.head.status, fields), ruling)
+    return settled(head, parse_tags(fields), selecting, ruling, lifetime, age, request_at, response_at, date_at, policy)
 
 
 def _reselected(stored: Stored, fields: Fields, request: Request | None) -> vary.Selecting | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from minicdn.core import headers
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 Selecting = tuple[tuple[bytes, bytes | None], ...]
 """(name in lower case, normalised value or None for an absent field), in order of name."""
+
+VARIES_MAX = 256
+VARY_BYTES_MAX = 512
+"""Of a Vary that is remembered: an upstream has few."""
 
 _PREFERENCES = frozenset((b"accept", b"accept-encoding", b"accept-language", b"accept-charset"))
 _WEIGHT_ONE = re.compile(rb";q=1(?:\.0{0,3})?$")
@@ -32,10 +37,17 @@ def selecting(request_fields: Fields, response_fields: Fields) -> Selecting | No
     vary = headers.combined(response_fields, b"vary")
     if vary is None:
         return ()
+    names = _named(vary) if len(vary) <= VARY_BYTES_MAX else selecting_names(vary)
+    return None if names is None else tuple([(name, normal_value(request_fields, name)) for name in names])
+
+
+def selecting_names(vary: bytes) -> tuple[bytes, ...] | None:
+    """The names of a Vary, in lower case and in their order; None where `*` is among them."""
     names = {name.lower() for name in headers.split_list(vary)}
-    if b"*" in names:
-        return None
-    return tuple((name, normal_value(request_fields, name)) for name in sorted(names))
+    return None if b"*" in names else tuple(sorted(names))
+
+
+_named = lru_cache(VARIES_MAX)(selecting_names)
 
 
 def matches(request_fields: Fields, selecting: Selecting | None) -> bool:

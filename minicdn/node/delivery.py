@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
+from itertools import compress
 
 from minicdn.core.cachestatus import add_cache_status, cache_status
-from minicdn.core.conditional import evaluate, not_modified_fields
+from minicdn.core.conditional import CONDITIONALS, evaluate, not_modified_fields
 from minicdn.core.digests import digest_value, wants_sha256
-from minicdn.core.freshness import remaining_seconds, served_fields
+from minicdn.core.freshness import age_seconds, served_fields
 from minicdn.core.headers import first, has, without
 from minicdn.core.message import Request
+from minicdn.core.names import Names, by_names
 from minicdn.core.ranges import (
     Unsatisfiable,
     closing,
@@ -27,6 +30,13 @@ OWN_LENGTH = frozenset((b"content-length",))
 OF_THE_WHOLE = frozenset((b"content-length", b"content-digest", b"content-md5"))
 OF_THE_CONTENT = OF_THE_WHOLE | {b"content-type"}
 """What a part has others of (RFC 9530 §2: Content-Digest is of what is sent, Repr-Digest of the whole)."""
+_ASKING = CONDITIONALS | {b"range", b"want-repr-digest"}
+"""Fields of a request for something else than the whole as it is."""
+ALIKE_MAX = 512
+ALIKE_BYTES_MAX = 512
+"""Of what is remembered: misses of one moment say the same of where they came from, and so do hits on what came with them."""
+
+Lines = tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(slots=True)
@@ -51,8 +61,14 @@ class Delivery:
 def deliver(request: Request, found: Found, now: float, *, name: str, boundary: str) -> Delivery:
     """name: this node's pseudonym in Via and Cache-Status. boundary: for several ranges at once; must not occur in the body."""
     head, stored = found.entry.head, found.entry.stored
-    fields = served_fields(stored, now, validated=found.forward is not None) if stored is not None else list(head.fields)
-    fields = _with_origin(_with_digest(request, found, fields), found, now, name)
+    age = age_seconds(stored, now) if stored is not None else 0
+    fields = served_fields(stored, age, validated=found.forward is not None) if stored is not None else list(head.fields)
+    is_plain = found.span is None and request.method == "GET" and _ASKING.isdisjoint(request.names)
+    if not is_plain or found.entry.body.sha256 is not None:
+        fields = _with_digest(request, found, fields)
+    fields += origin_lines(found, age, name)
+    if is_plain:
+        return _whole(found, fields)
     if stored is not None:
         precondition = evaluate(request, head, now)
         if precondition == 304:
@@ -61,7 +77,7 @@ def deliver(request: Request, found: Found, now: float, *, name: str, boundary: 
             return Delivery(precondition, [*without(fields, OF_THE_CONTENT), (b"Content-Length", b"0")])
     if request.method == "HEAD":
         return Delivery(head.status, head_fields(found, fields))
-    return _ranged(request, found, fields, boundary) or _whole(found, without(fields, OWN_LENGTH))
+    return _ranged(request, found, fields, boundary) or _whole(found, fields)
 
 
 def _with_digest(request: Request, found: Found, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -79,28 +95,50 @@ def _with_digest(request: Request, found: Found, fields: list[tuple[bytes, bytes
     return fields if digest is None else [*fields, (b"Repr-Digest", digest_value({"sha-256": digest}))]
 
 
-def _with_origin(fields: list[tuple[bytes, bytes]], found: Found, now: float, name: str) -> list[tuple[bytes, bytes]]:
-    """Who handled it, and where it came from: Via, Cache-Status, and X-Cache for those who grep."""
-    if found.member is not None:
-        fields = add_cache_status(fields, found.member)
-    fields = add_cache_status(add_via(fields, name), status_member(found, now, name))
-    word = "STALE" if found.is_stale else "HIT" if found.forward is None else "MISS"
-    return [*fields, (b"X-Cache", f"{word} from {name} ({found.source})".encode())]
+def origin_lines(found: Found, age: int, name: str) -> Lines:
+    """Who handled it, and where it came from: the owner's Cache-Status, Via, our Cache-Status, and X-Cache for those who grep.
+    age: of what is stored, in seconds."""
+    stored, detail = found.entry.stored, found.detail
+    ttl = int(stored.lifetime_seconds) - age if stored is not None else None  # negative once stale (RFC 9211 §2.4)
+    is_stored = stored is not None and found.entry.body.is_kept
+    forward = found.forward, found.forward_status, found.is_collapsed
+    say = _remembered if len(detail) <= ALIKE_BYTES_MAX and (found.member is None or len(found.member) <= ALIKE_BYTES_MAX) else _said_lines
+    return say(name, found.member, found.source, detail, forward, ttl, is_stored, found.is_stale)
+
+
+def _said_lines(
+    name: str,
+    member: bytes | None,
+    source: str,
+    detail: str,
+    forwarded: tuple[str | None, int | None, bool],
+    ttl: int | None,
+    is_stored: bool,
+    is_stale: bool,
+) -> Lines:
+    forward, status, is_collapsed = forwarded
+    own = cache_status(
+        name,
+        hit=forward is None,
+        fwd=forward,
+        fwd_status=status,
+        ttl=ttl,
+        stored=is_stored,
+        collapsed=is_collapsed,
+        detail=detail or source,
+    )
+    word = "STALE" if is_stale else "HIT" if forward is None else "MISS"
+    before = add_cache_status((), member) if member is not None else ()
+    return (*add_cache_status(add_via(before, name), own), (b"X-Cache", f"{word} from {name} ({source})".encode()))
+
+
+_remembered = lru_cache(ALIKE_MAX)(_said_lines)
 
 
 def status_member(found: Found, now: float, name: str) -> bytes:
     """What this node did with the request (RFC 9211)."""
     stored = found.entry.stored
-    return cache_status(
-        name,
-        hit=found.forward is None,
-        fwd=found.forward,
-        fwd_status=found.forward_status,
-        ttl=remaining_seconds(stored, now) if stored is not None else None,
-        stored=stored is not None and found.entry.body.is_kept,
-        collapsed=found.is_collapsed,
-        detail=found.detail or found.source,
-    )
+    return origin_lines(found, age_seconds(stored, now) if stored is not None else 0, name)[-2][1]
 
 
 def head_fields(found: Found, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -113,9 +151,28 @@ def head_fields(found: Found, fields: list[tuple[bytes, bytes]]) -> list[tuple[b
 
 def _whole(found: Found, fields: list[tuple[bytes, bytes]]) -> Delivery:
     status, length = found.entry.head.status, found.entry.body.length
+    fields = without_length(fields)
     if length is not None and status not in (204, 304):
-        fields.append((b"Content-Length", str(length).encode()))
+        fields.append(_length_line(length))
     return Delivery(status, fields, [Part(b"", 0, None)])
+
+
+@by_names
+def _lengths(names: Names) -> tuple[bool, ...] | None:
+    """Which lines are no Content-Length; None: all of them."""
+    kept = tuple([name.lower() not in OWN_LENGTH for name in names])
+    return None if all(kept) else kept
+
+
+def without_length(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Of the body as it is here, which we know ourselves."""
+    kept = _lengths(fields)
+    return fields if kept is None else list(compress(fields, kept))
+
+
+@lru_cache(ALIKE_MAX)
+def _length_line(length: int) -> tuple[bytes, bytes]:
+    return b"Content-Length", b"%d" % length
 
 
 def _ranged(request: Request, found: Found, fields: list[tuple[bytes, bytes]], boundary: str) -> Delivery | None:

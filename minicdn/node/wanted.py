@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minicdn.core.conditional import if_range_matches
-from minicdn.core.headers import every, first, has
+from minicdn.core.headers import every, first
 from minicdn.core.message import Request
 from minicdn.core.ranges import Unsatisfiable, parse_range, parse_single_range
 from minicdn.store.entry import Entry
@@ -11,6 +11,8 @@ from minicdn.store.entry import Entry
 
 def wanted_spans(request: Request, entry: Entry) -> list[tuple[int, int]] | Unsatisfiable | None:
     """The spans of a Range request, in its order; Unsatisfiable; or None where the whole is wanted (RFC 9110 §14.2)."""
+    if b"range" not in request.names:
+        return None
     asked, length = first(request.fields, b"range"), entry.body.length
     if asked is None or length is None or request.method != "GET" or entry.head.status != 200 or not if_range_matches(request, entry.head):
         return None
@@ -30,7 +32,8 @@ def missing_spans(request: Request, entry: Entry) -> list[tuple[int, int]]:
 
 def single_range(request: Request) -> bytes | None:
     """The Range of a request that can be asked for as it is where nothing is stored: one span, without a condition."""
-    if request.method != "GET" or has(request.fields, b"if-range"):
+    names = request.names
+    if request.method != "GET" or b"range" not in names or b"if-range" in names:
         return None
     values = every(request.fields, b"range")
     return values[0] if len(values) == 1 and parse_single_range(values[0]) is not None else None
@@ -43,4 +46,4 @@ def range_value(start: int, end: int, length: int | None) -> bytes:
 
 def asks_in_private(request: Request) -> bool:
     """Nobody else's request may be answered with the answer to this one before its head is seen (RFC 9111 §3.5)."""
-    return has(request.fields, b"authorization")
+    return b"authorization" in request.names

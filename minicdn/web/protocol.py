@@ -15,10 +15,12 @@ import re
 import socket
 import struct
 from functools import lru_cache
+from itertools import compress
 from typing import Any
 from urllib.parse import unquote
 
 from minicdn.core.message import Fields
+from minicdn.core.names import Names, by_names
 from minicdn.web.pages import plain_socket
 
 HEAD_BYTES_MAX = 64 * 1024
@@ -31,6 +33,7 @@ NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _BREAKS = re.compile(rb"[\r\n\0]")
 _OWN = frozenset((b"connection", b"transfer-encoding"))
+_COLON_JOIN = b": ".join
 
 
 def protocol_class() -> type[asyncio.Protocol]:
@@ -115,21 +118,29 @@ def status_line(status: int) -> bytes:
         phrase = http.HTTPStatus(status).phrase
     except ValueError:
         phrase = ""
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+    return f"HTTP/1.1 {status} {phrase}".encode("ascii")
+
+
+@by_names
+def _kept(names: Names) -> tuple[bool, ...] | None:
+    """Which lines are not about a connection; None: all of them."""
+    kept = tuple([name.lower() not in _OWN for name in names])
+    return None if all(kept) else kept
 
 
 def response_head(status: int, fields: Fields, *, is_chunked: bool = False, keeps_alive: bool = True) -> bytes:
     """A response's head on the wire: names as they are, values on one line, and the fields that belong to this connection."""
-    lines = [b"%b: %b\r\n" % line for line in fields if line[0].lower() not in _OWN]
-    if is_chunked:
-        lines.append(b"transfer-encoding: chunked\r\n")
-    lines.append(b"\r\n" if keeps_alive else b"connection: close\r\n\r\n")
-    head = status_line(status) + b"".join(lines)
-    count = len(lines) + 1 + (not keeps_alive)
-    if head.count(b"\n") != count or head.count(b"\r") != count or b"\0" in head:
+    kept = _kept(fields)
+    lines = list(map(_COLON_JOIN, fields if kept is None else compress(fields, kept)))
+    text = b" ".join(lines)
+    if b"\n" in text or b"\r" in text or b"\0" in text:
         whole = [(_BREAKS.sub(b"", name), _BREAKS.sub(b" ", value)) for name, value in fields]
         return response_head(status, whole, is_chunked=is_chunked, keeps_alive=keeps_alive)
-    return head
+    if is_chunked:
+        lines.append(b"transfer-encoding: chunked")
+    if not keeps_alive:
+        lines.append(b"connection: close")
+    return b"\r\n".join((status_line(status), *lines, b"\r\n"))
 
 
 def path_of(target: bytes) -> tuple[bytes, bytes]:

@@ -22,8 +22,9 @@ from minicdn.core.dates import format_http_date
 from minicdn.core.decide import Serve, decide
 from minicdn.core.lifetime import HEURISTIC_STATUSES, Policy
 from minicdn.core.message import Head, Request
+from minicdn.core.ruling import ABOUT_ONE_REQUEST
 from minicdn.core.stored import NotStored
-from minicdn.core.storing import ABOUT_ONE_REQUEST, storable
+from minicdn.core.storing import storable
 
 hishel = pytest.importorskip("hishel")
 spec = pytest.importorskip("hishel._core._spec")
