@@ -65,6 +65,8 @@ class ClientConnection(Gathering, asyncio.Protocol):
         self._is_lost = False
         self._can_write = asyncio.Event()
         self._can_write.set()
+        self._is_plain = False
+        """This exchange's answer came whole, in one read, and nothing out of the ordinary was seen in it or done with it."""
         self._begin("")
 
     def _begin(self, method: str) -> None:
@@ -106,7 +108,12 @@ class ClientConnection(Gathering, asyncio.Protocol):
         if not self.is_open:
             raise Lost("the connection was closed while it was idle", is_answered=False)
         self.exchanges_count += 1
-        self._begin(method)
+        if self._is_plain:  # then this is all that has changed, and the parser can go on
+            self._is_plain = self._is_whole = self._has_head = self._is_answered = self._is_chunked = False
+            self._queued_bytes = self._body_bytes = self._quiet_bytes = 0
+            self._method, self.fields = method, []
+        else:
+            self._begin(method)
         self._is_sent = not is_streaming
         self._on_interim = on_interim
         self._transport.write(head)
@@ -136,6 +143,7 @@ class ClientConnection(Gathering, asyncio.Protocol):
     def narrow(self, bytes_max: int) -> int:
         """As bound_unread(), in the middle of a body. Returns how much may be under way already, which can't be taken back. Nothing is
         gathered any more: a block would not fit what the other side may still send, so that each waited for its time to be over."""
+        self._is_plain = False
         sock, offered_bytes = self._transport.get_extra_info("socket"), 0
         if sock is not None and self.is_open:
             offered_bytes = max(sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), 0)
@@ -195,6 +203,8 @@ class ClientConnection(Gathering, asyncio.Protocol):
         """The body, where all of it is here already and none of it was read."""
         if not self._is_whole or self._error is not None:
             return None
+        if self._is_plain:
+            return self._chunks.pop() if self._chunks else b""
         whole = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._queued_bytes = 0
@@ -204,6 +214,7 @@ class ClientConnection(Gathering, asyncio.Protocol):
 
     async def read(self, seconds: float | None = None) -> bytes:
         """The next bytes of the body; empty at its end. Raises Lost where it ends early; Silent after so many seconds."""
+        self._is_plain = False
         while not self._chunks:
             if self._is_whole:
                 return b""
@@ -257,7 +268,7 @@ class ClientConnection(Gathering, asyncio.Protocol):
         if self._is_whole:
             self._refuse_surplus()
             return
-        self._is_answered = True
+        is_first, self._is_answered = not self._is_answered, True
         self._quiet_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -268,7 +279,8 @@ class ClientConnection(Gathering, asyncio.Protocol):
                 self._refuse_surplus()
             else:
                 self._fail(f"the answer is no HTTP: {error}")
-        self._gathered(len(data))
+        if self._blocks is not None or self._wakes_at > 1:
+            self._gathered(len(data))
         if self._unread_bytes_max and self._chunks and not self._is_whole and self.is_open:
             self._transport.pause_reading()  # what is read here and then not wanted was sent in vain
         if self._is_bodiless and not HEAD_END.endswith(data[-len(HEAD_END) :]):
@@ -277,6 +289,8 @@ class ClientConnection(Gathering, asyncio.Protocol):
             self._fail("the answer's head or its trailers are too long")
         if self._act is not None and self._has_head:
             if self._is_whole:
+                is_usual = not (self._is_bodiless or self._ends_with_connection or self._is_wide) and len(self._chunks) <= 1
+                self._is_plain = is_first and is_usual and self._keeps_alive and self._error is None
                 self._call()
             else:  # the rest may have come by then, as it often was sent in a packet of its own
                 asyncio.get_running_loop().call_soon(self._call)
@@ -343,7 +357,8 @@ class ClientConnection(Gathering, asyncio.Protocol):
         self._is_chunked, is_delimited = self._framing()
         self._ends_with_connection = not is_delimited
         self._is_whole = self._is_bodiless = self._method == "HEAD" or status in BODILESS
-        self._wake()
+        if self._act is None:
+            self._wake()
 
     def _skip_interim(self, status: int) -> None:
         """The final answer follows (RFC 9110 §15.2). An interim one has no content, but the parser would believe its framing."""
@@ -358,9 +373,13 @@ class ClientConnection(Gathering, asyncio.Protocol):
 
     def _framing(self) -> tuple[bool, bool]:
         """Whether the body is chunked, and whether it says by itself where it ends."""
-        codings = [value.lower() for name, value in self.fields if name.lower() == b"transfer-encoding"]
-        is_chunked = bool(codings) and codings[-1].endswith(b"chunked")
-        return is_chunked, is_chunked if codings else any(name.lower() == b"content-length" for name, _ in self.fields)
+        is_chunked = is_coded = has_length = False
+        for name, value in self.fields:
+            if len(name) == 14:
+                has_length = has_length or name.lower() == b"content-length"
+            elif len(name) == 17 and name.lower() == b"transfer-encoding":
+                is_coded, is_chunked = True, value.lower().endswith(b"chunked")
+        return is_chunked, is_chunked if is_coded else has_length
 
     def on_body(self, body: bytes) -> None:
         if self._is_whole:
@@ -372,6 +391,8 @@ class ClientConnection(Gathering, asyncio.Protocol):
         self._body_bytes += len(body)
         if self._queued_bytes > READ_AHEAD_BYTES and self.is_open:
             self._transport.pause_reading()
+        if self._act is not None:
+            return
         if self._queued_bytes >= self._batch_bytes:
             self._wake()
         elif self._gathering is None:
@@ -385,7 +406,8 @@ class ClientConnection(Gathering, asyncio.Protocol):
                 self._keeps_alive = False
             return
         self._is_whole = True
-        self._wake()
+        if self._act is None:
+            self._wake()
 
 
 def _end_wait(waiter: asyncio.Future[None], seconds: float) -> None:

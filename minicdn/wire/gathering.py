@@ -27,6 +27,7 @@ class Gathering:
     _is_whole: bool
     _is_wide: bool
     _is_chunked: bool
+    _is_plain: bool
     _body_bytes: int
     _wakes_at = 1
     _batch_bytes = 0
@@ -50,6 +51,7 @@ class Gathering:
         """From now on the body comes in blocks of about so many bytes: to wake whoever reads for each packet costs more than the packet, as
         does to wake this process at all. Where the system can't count for us, blocks are gathered here, while they come soon one after the
         other. is_sure: it comes quickly; if not, blocks are as large as what comes in a moment."""
+        self._is_plain = False
         length = next((value for name, value in self.fields if name.lower() == b"content-length"), None)
         if length is not None and not self._is_chunked and SO_RCVLOWAT is not None and not self._transport.get_extra_info("ssl_object"):
             self._announced_bytes = int(length)

@@ -126,6 +126,12 @@ class Pool:
     def _take_idle(self, site: Site, is_narrow: bool) -> ClientConnection | None:
         """The one that was used last: the others may then grow old."""
         idle = self._idle.get(site, ())
+        if idle and idle[-1][0].is_open and not (is_narrow and idle[-1][0].is_wide):
+            self._idle_count -= 1
+            connection, _ = idle.pop()  # type: ignore[union-attr]
+            if not idle:
+                del self._idle[site]
+            return connection
         for place in range(len(idle) - 1, -1, -1):
             connection, _ = idle[place]
             if connection.is_open and is_narrow and connection.is_wide:

@@ -271,7 +271,9 @@ class Begun(AnswerStream):
     def __init__(
         self, transport: LeanTransport, pool: Pool, site: Site, connection: ClientConnection, question: Question, waits: dict[str, float]
     ) -> None:
-        super().__init__(pool, site, connection, None, waits["read"])
+        self._pool, self._site, self._connection, self._sending = pool, site, connection, None
+        self._read_seconds = waits["read"]
+        self._is_closed = False
         self._transport, self._question, self._waits = transport, question, waits
 
     @property
