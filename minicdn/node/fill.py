@@ -156,15 +156,17 @@ class Fill:
     def release(self) -> None:
         """A waiter has its reader now, or is gone."""
         self.waiting_count -= 1
-        if self._held is not None and not self.waiting_count:
+        if self.waiting_count:
+            return
+        if self._held is not None:
             held, self._held = self._held, None
             held.let_go()
-        if self._when_left is not None and not self.waiting_count:
+        if self._when_left is not None:
             when_left, self._when_left = self._when_left, None
             when_left()
-        if self.entry is not None and not self.waiting_count:
+        if self.entry is not None and self.task is not None:  # without a task, all of it is here
             self.entry.body.moved()
-        self.look_whether_wanted()
+            self.look_whether_wanted()
 
     def publish(self, outcome: Outcome) -> None:
         """For all who wait. Until each has its reader, what it is to read stays."""

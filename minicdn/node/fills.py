@@ -17,12 +17,12 @@ from functools import partial
 
 from minicdn.core.counters import Counters
 from minicdn.core.decide import is_failure, may_serve_on_error
-from minicdn.core.freshness import Policy, fits, freshen
+from minicdn.core.freshness import Policy
 from minicdn.core.purging import Purge
-from minicdn.errors import BrokenBody, ClientError, DiskError, MinicdnError, PeerError, UpstreamError
+from minicdn.errors import BrokenBody, ClientError, DiskError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, FlightKey, Outcome
-from minicdn.node.reading import WIDE_BYTES, let_come, take_whole
+from minicdn.node.reading import WIDE_BYTES, check, let_come, take_whole
 from minicdn.node.receiving import Receiving, is_about_another, publish
 from minicdn.node.streaming import Streaming
 from minicdn.node.suppliers import is_early_news
@@ -33,6 +33,8 @@ from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
 
+EXPECTED = (UpstreamError, ClientError, PeerError, BrokenBody, DiskError)
+
 
 class Dock:
     """All fills of a node."""
@@ -42,7 +44,7 @@ class Dock:
         self._clock = clock
         self._counters = counters
         self._policy = policy
-        self._receiving = Receiving(shelf, clock, policy)
+        self._receiving = Receiving(shelf, clock, counters, policy)
         self._streaming = Streaming(shelf, counters)
         self._flights: dict[FlightKey, Fill] = {}
         self._fills: dict[Fill, None] = {}
@@ -97,31 +99,46 @@ class Dock:
         asked = fill.asked
         if fill not in self._fills or asked is None:
             return
-        supply = asked.all(fill.request)
-        if supply is None:
-            self._go_on(fill)
-            return
-        fill.asked = None
-        if supply.kind is Kind.UNCHANGED or (self.swarms is not None and self.swarms.is_for(fill, supply)):
-            self._go_on(fill, supply)
-            return
+        supply = None
         try:
-            body = self._receive(fill, supply)
-            if not self._take_all(fill, supply, body):
-                self._go_on(fill, supply, body)
+            supply = asked.all(fill.request)
+            if supply is None:
+                self._go_on(fill)
                 return
-            supply.arriving.end()
-        except (UpstreamError, ClientError, PeerError, BrokenBody, DiskError) as error:
-            supply.arriving.end()
-            self._fail(fill, error)
+            fill.asked = None
+            if supply.kind is Kind.UNCHANGED or (self.swarms is not None and self.swarms.is_for(fill, supply)):
+                self._go_on(fill, supply)
+            elif not self._put(fill, supply):
+                body = self._receive(fill, supply)
+                if not self._take_all(fill, supply, body):
+                    self._go_on(fill, supply, body)
         except Exception as error:
-            supply.arriving.end()
-            self._fail(fill, _internal(error))
-            raise
+            self._fail(fill, error)
+            if not isinstance(error, EXPECTED):
+                raise
         finally:
             if fill.task is None:
+                (supply.arriving.end if supply is not None else asked.give_up)()
                 self._ended(fill)
             fill.call()
+
+    def _put(self, fill: Fill, supply: Supply) -> bool:
+        """What comes to the same as _receive() and _take_all(), of a small whole answer to be kept where nothing else is, and of which no
+        purge has spoken. False, with nothing done, where it is any other."""
+        request, stored = fill.request, supply.stored
+        is_whole = supply.kind is Kind.FOUND and supply.end is None and not supply.offset and stored is not None
+        if not is_whole or request.method != "GET" or not (fill.may_keep and fill.told.is_nothing):
+            return False
+        if not self._shelf.may_put(request.key, supply.length):
+            return False
+        whole = supply.arriving.take_whole()
+        if whole is None or len(whole) != supply.length:
+            raise UpstreamError("the body ended early")
+        check(supply, whole)
+        entry = fill.entry = Entry(request.key, supply.head, stored, Body.of(whole), fill.is_hot and supply.source == "peer")
+        self._shelf.put(entry)
+        publish(fill, supply, entry)
+        return True
 
     def tell(self, purge: Purge, echoes: bool) -> None:
         """A purge has begun: what fills without a head may yet receive is out of date already, and who asks from now on must not join
@@ -177,11 +194,10 @@ class Dock:
         except asyncio.CancelledError:
             self._counters.add("fills_abandoned_count")
             self._break(fill, "the download was given up")
-        except (UpstreamError, ClientError, PeerError, BrokenBody, DiskError) as error:
+        except Exception as error:
             self._fail(fill, error)
-        except Exception as error:  # a bug of ours must not leave waiters behind; it is reported by whoever serves the outcome
-            self._fail(fill, _internal(error))
-            raise
+            if not isinstance(error, EXPECTED):
+                raise
 
     async def _fill(self, fill: Fill, supply: Supply | None, body: Body | None) -> None:
         try:
@@ -199,7 +215,7 @@ class Dock:
             if is_failure(status) and self._serve_stale(fill, f"the upstream answered {status}", status):
                 return
             if supply.kind is Kind.UNCHANGED and not is_about_another(fill, supply):
-                self._confirm(fill, supply)
+                self._receiving.confirm(fill, supply)
                 return
             if supply.kind is Kind.UNCHANGED:
                 await supply.close()
@@ -247,31 +263,6 @@ class Dock:
             return False
         fill.publish(Outcome(held, is_stale=True, source=held.body.medium, status=status, detail=reason))
         return True
-
-    def _confirm(self, fill: Fill, supply: Supply) -> None:
-        held = fill.held
-        if held is None or held.stored is None:
-            raise UpstreamError("a 304 that nobody asked for")
-        stored = supply.stored
-        if supply.source == "upstream":
-            stored = held.stored
-            if fits(held.stored, supply.head):
-                stored = freshen(held.stored, supply.head, supply.request_at, supply.response_at, self._policy(), fill.request)
-            self._counters.add("revalidations_count")
-        if stored is None:
-            raise UpstreamError("a confirmation without facts")
-        self._shelf.restate(held, fill.told.settle(fill.request.key, stored, supply.source, self._clock.wall()))
-        fill.publish(
-            Outcome(
-                held,
-                is_confirmed=True,
-                is_stale=supply.is_stale,
-                source=held.body.medium,
-                status=supply.status,
-                detail=supply.detail,
-                member=supply.member,
-            )
-        )
 
     def _receive(self, fill: Fill, supply: Supply) -> Body:
         """The head is there: publish it, with a body that will fill."""
@@ -363,7 +354,10 @@ class Dock:
         if not fills:
             self._filling.pop(body, None)
 
-    def _fail(self, fill: Fill, error: MinicdnError) -> None:
+    def _fail(self, fill: Fill, error: Exception) -> None:
+        """A bug of ours must not leave waiters behind, either; it is reported by whoever serves the outcome."""
+        if not isinstance(error, EXPECTED):
+            error = UpstreamError(f"internal error: {type(error).__name__}: {error}")
         if fill.outcome is None:
             fill.publish(Outcome(error=error))
         self._break(fill, str(error))
@@ -382,7 +376,3 @@ class Dock:
         self._shelf.withdraw(entry)
         entry.body.fail(reason)
         self._shelf.drop(entry.body)
-
-
-def _internal(error: Exception) -> UpstreamError:
-    return UpstreamError(f"internal error: {type(error).__name__}: {error}")

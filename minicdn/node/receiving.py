@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minicdn.core.freshness import Policy, apply_head, fits
+from minicdn.core.counters import Counters
+from minicdn.core.freshness import Policy, apply_head, fits, freshen
 from minicdn.core.partial import may_combine
 from minicdn.core.vary import is_same_variant
+from minicdn.errors import UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, Outcome
 from minicdn.node.supply import Kind, Supply
@@ -16,9 +18,10 @@ from minicdn.store.shelf import Shelf
 
 
 class Receiving:
-    def __init__(self, shelf: Shelf, clock: Clock, policy: Callable[[], Policy]) -> None:
+    def __init__(self, shelf: Shelf, clock: Clock, counters: Counters, policy: Callable[[], Policy]) -> None:
         self._shelf = shelf
         self._clock = clock
+        self._counters = counters
         self._policy = policy
 
     def settle(self, fill: Fill, supply: Supply) -> None:
@@ -26,6 +29,32 @@ class Receiving:
         if supply.stored is not None:
             fill.is_gone = fill.told.is_gone(fill.request.key, supply.stored)
             supply.stored = fill.told.settle(fill.request.key, supply.stored, supply.source, self._clock.wall())
+
+    def confirm(self, fill: Fill, supply: Supply) -> None:
+        """What is held is right still: only the facts are new. Raises UpstreamError."""
+        held = fill.held
+        if held is None or held.stored is None:
+            raise UpstreamError("a 304 that nobody asked for")
+        stored = supply.stored
+        if supply.source == "upstream":
+            stored = held.stored
+            if fits(held.stored, supply.head):
+                stored = freshen(held.stored, supply.head, supply.request_at, supply.response_at, self._policy(), fill.request)
+            self._counters.add("revalidations_count")
+        if stored is None:
+            raise UpstreamError("a confirmation without facts")
+        self._shelf.restate(held, fill.told.settle(fill.request.key, stored, supply.source, self._clock.wall()))
+        fill.publish(
+            Outcome(
+                held,
+                is_confirmed=True,
+                is_stale=supply.is_stale,
+                source=held.body.medium,
+                status=supply.status,
+                detail=supply.detail,
+                member=supply.member,
+            )
+        )
 
     def whole_entry(self, fill: Fill, supply: Supply) -> Entry:
         """A new entry for a whole body; or, where a part may not or can't be kept, for the part alone, to be passed on."""

@@ -49,6 +49,10 @@ class Told:
         self._echoes = echoes
         self._purges: list[Purge] = []
 
+    @property
+    def is_nothing(self) -> bool:
+        return not self._purges and not self._echoes
+
     def add(self, purge: Purge) -> None:
         self._purges.append(purge)
         if len(self._purges) > PURGES_MAX:

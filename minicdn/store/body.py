@@ -23,6 +23,7 @@ from minicdn.core.pieces import Pieces
 from minicdn.core.spans import SpanSet
 from minicdn.errors import BrokenBody, CopyLost, DiskError
 from minicdn.store.ledger import Ledger
+from minicdn.store.memory import MemoryStorage
 from minicdn.store.pieced import Pieced
 from minicdn.store.reader import Reader
 from minicdn.store.relay import Relay
@@ -65,6 +66,15 @@ class Body(Pieced):
         self._ledger = Ledger(Pieces.of(length)) if length and storage is not None and storage.medium == "disk" else None
         self.is_unchecked = False
         self.is_refused = False
+
+    @classmethod
+    def of(cls, whole: bytes) -> Body:
+        """All of it at once, in memory."""
+        body = cls(MemoryStorage.of(whole), len(whole))
+        if whole:
+            body.have.add(0, len(whole))
+        body.progress = Progress.WHOLE
+        return body
 
     @classmethod
     def partial(cls, storage: Storage, length: int) -> Body:

@@ -14,6 +14,12 @@ class MemoryStorage:
         self._growing: bytearray | None = None
         self._bytes = b""
 
+    @classmethod
+    def of(cls, whole: bytes) -> MemoryStorage:
+        storage = cls(len(whole))
+        storage._bytes = whole
+        return storage
+
     def write(self, offset: int, data: bytes) -> None:
         """Most small bodies arrive as one chunk: it is kept as it is, and a second one starts a buffer."""
         if self._growing is None:

@@ -52,6 +52,10 @@ class MemoryCache:
         self.filling_bytes += cost
         return body
 
+    def may_hold(self, length: int) -> bool:
+        """Whether a body of this length is for memory."""
+        return length <= self._small_bytes and _filling_cost(length) <= self.main.maxsize // 2
+
     def end_filling(self, body: Body) -> None:
         """Idempotent."""
         self.filling_bytes -= self._filling.pop(body, 0)

@@ -124,6 +124,19 @@ class Shelf:
         self.withdraw(entry)
         self.drop(entry.body)
 
+    def may_put(self, key: str, length: int | None) -> bool:
+        """Whether a body of this length, which came whole, can be put here: it is for memory, and nothing else is here of its key."""
+        return length is not None and key not in self._entries and self._memory.may_hold(length)
+
+    def put(self, entry: Entry) -> None:
+        """Such a body: in memory, and whole. As begin() and keep() would do it."""
+        assert entry.stored is not None
+        self._settle_head(entry, entry.stored)
+        if self._memory.admit(entry):
+            self._entries[entry.key] = [entry]
+        else:
+            entry.body.discard()
+
     def begin_partial(self, entry: Entry) -> bool:
         """An entry whose body is filled span by span: it is kept from its first span on, at the cost of the whole. False where it
         can't be; it is dropped then."""
