@@ -12,13 +12,13 @@ import asyncio
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import httptools
 
 from minicdn.core.message import Inform
 from minicdn.wire.gathering import Gathering
+from minicdn.wire.telling import Telling
 
 READ_AHEAD_BYTES = 512 * 1024
 HEAD_BYTES_MAX = 256 * 1024
@@ -26,8 +26,6 @@ HEAD_BYTES_MAX = 256 * 1024
 HEAD_END = b"\r\n\r\n"
 BODILESS = (204, 304)
 GATHER_SECONDS = 0.05
-EARLY_SECONDS = 0.001
-"""By which a timer may come too early."""
 NARROW_BYTES_MAX = 1024 * 1024
 RECEIVED_BYTES_WIDE = 128 * 1024
 SO_BUF_LOCK = 72 if sys.platform == "linux" else None
@@ -47,7 +45,7 @@ class Silent(Exception):
     """Nothing came within the deadline."""
 
 
-class ClientConnection(Gathering, asyncio.Protocol):
+class ClientConnection(Gathering, Telling, asyncio.Protocol):
     """Exchanges one after the other: send(), wait_head(), read() until empty; then is_reusable tells whether there may be more."""
 
     def __init__(self) -> None:
@@ -58,9 +56,6 @@ class ClientConnection(Gathering, asyncio.Protocol):
         self._body_bytes = 0
         self._unread_bytes_max: int | None = None
         self._on_interim: Inform | None = None
-        self._act: Callable[[], None] | None = None
-        self._silence: asyncio.TimerHandle | None = None
-        self._silent_at = 0.0
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._is_lost = False
         self._can_write = asyncio.Event()
@@ -168,31 +163,6 @@ class ClientConnection(Gathering, asyncio.Protocol):
             if self._is_silent:
                 raise Silent("silent for too long")
             await self._wait(seconds)
-
-    def tell(self, act: Callable[[], None], seconds: float) -> None:
-        """In wait_head()'s place, where no task waits: `act` is called once, not within this call, when all of the answer has come
-        (has_all), or else soon after its head, or when there will be none; wait_head() then says why."""
-        self._act = act
-        loop = asyncio.get_running_loop()
-        self._silent_at = loop.time() + seconds
-        if self._silence is None:
-            self._silence = loop.call_at(self._silent_at, self._look_for_silence, loop)
-
-    def _look_for_silence(self, loop: asyncio.AbstractEventLoop) -> None:
-        """One timer for all exchanges: it was set for one of then, and is set for the one of now."""
-        self._silence = None
-        if self._act is None:
-            return
-        if self._silent_at > loop.time() + EARLY_SECONDS:
-            self._silence = loop.call_at(self._silent_at, self._look_for_silence, loop)
-            return
-        self._is_silent = True
-        self._call()
-
-    def _call(self) -> None:
-        act, self._act = self._act, None
-        if act is not None:
-            act()
 
     @property
     def has_all(self) -> bool:
@@ -322,11 +292,7 @@ class ClientConnection(Gathering, asyncio.Protocol):
             self._error = self._error or (reason if not self._has_head else f"{reason} before the end of the body")
         self._keeps_alive = False
         self._wake()
-        if self._silence is not None and self._is_lost:
-            self._silence.cancel()
-            self._silence = None
-        if self._act is not None:
-            self._call()
+        self._tell_end()
 
     def pause_writing(self) -> None:
         self._can_write.clear()

@@ -10,7 +10,8 @@ from collections import deque
 import httpx
 
 from minicdn.core.nodeurl import node_url
-from minicdn.wire.connection import EARLY_SECONDS, ClientConnection
+from minicdn.wire.connection import ClientConnection
+from minicdn.wire.telling import EARLY_SECONDS
 from minicdn.wire.tls import Contexts, WrongCertificate
 
 Site = tuple[str, str, int]
