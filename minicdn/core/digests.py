@@ -11,9 +11,13 @@ import hashlib
 
 from minicdn.core import headers, structured
 from minicdn.core.message import Fields
+from minicdn.core.names import names_of
 
 DIGEST_BYTES = {"sha-256": 32, "sha-512": 64}
 """Algorithm → length of its digest (RFC 9530 §7.2, "active")."""
+
+
+_NAMING = frozenset((b"content-digest", b"repr-digest"))
 
 
 def parse_digests(fields: Fields, name: bytes = b"repr-digest") -> dict[str, bytes]:
@@ -43,7 +47,8 @@ class Verifier:
     """Checks a body against the digests that its head names, while it comes. Without any it has nothing to do."""
 
     def __init__(self, fields: Fields) -> None:
-        self._expected = {**parse_digests(fields, b"content-digest"), **parse_digests(fields)}
+        is_named = not _NAMING.isdisjoint(names_of(fields))
+        self._expected = {**parse_digests(fields, b"content-digest"), **parse_digests(fields)} if is_named else {}
         self._hashes = [(hashlib.new(name.replace("-", "")), digest) for name, digest in self._expected.items()]
 
     def update(self, data: bytes) -> None:

@@ -79,7 +79,10 @@ def _travelling(names: Names) -> tuple[tuple[int, ...], tuple[bool, ...] | None]
 def end_to_end(fields: Fields) -> list[tuple[bytes, bytes]]:
     """The lines that may travel on: without hop-by-hop ones and those that Connection nominates (RFC 9110 §7.6.1)."""
     connections, stay = _travelling(fields)
-    if stay is not None and all([fields[at][1] in _NOMINATES_NOTHING for at in connections]):
+    for at in connections:
+        if fields[at][1] not in _NOMINATES_NOTHING:
+            stay = None
+    if stay is not None:
         return list(compress(fields, stay))
     connection = combined(fields, b"connection")
     if connection is None:

@@ -114,9 +114,12 @@ def initial_age(ages: Sequence[bytes], date_at: float, request_at: float, respon
     Date counts whole seconds, so the arrival is compared in whole seconds too: half a second's rounding must not eat half of
     `max-age=1`.
     """
-    apparent_age = max(0.0, int(response_at) - date_at)
-    response_delay = max(0.0, response_at - request_at)
-    return min(max(apparent_age, (parse_age(ages) if ages else 0) + response_delay), float(SECONDS_MAX))
+    delay, apparent_age = response_at - request_at, int(response_at) - date_at
+    corrected_age = delay if delay > 0.0 else 0.0
+    if ages:
+        corrected_age += parse_age(ages)
+    age = apparent_age if apparent_age > corrected_age else corrected_age
+    return age if age < SECONDS_MAX else float(SECONDS_MAX)
 
 
 def parse_age(values: Iterable[bytes]) -> int:

@@ -70,26 +70,25 @@ class LogLine(NamedTuple):
         seconds = self.duration_seconds
         if not isfinite(seconds):
             raise ValueError("a duration without end")
-        # a hit in the express lane: the next one's line differs by who, and when
-        parts_of = _same_parts if self.header_data is None and not seconds else _parts
-        before, middle, after = parts_of(self.key, self[2:9], peer_url)
-        text = f"{before}{_quoted(self.remote_addr)}{middle}{round(seconds, 6)!r}{after}{self.timestamp}}}\n"
+        note = "null" if self.header_data is None else _to_json(self.header_data)
+        middle, after = _around(self[2:4], self[5:9], peer_url)
+        text = (
+            f'{{"data":{{"action":"LOG","header_data":{note},"key":{_quoted(self.key)},"remote_addr":{_quoted(self.remote_addr)}{middle}'
+            f"{round(seconds, 6)!r}{after}{self.timestamp}}}\n"
+        )
         return text.encode("utf-8", "backslashreplace")
 
 
-def _parts(key: str, rest: tuple[str, bool, Any, str, int, int, str], peer_url: str) -> tuple[str, str, str]:
-    """A line's text before the address, between it and the duration, and from there to the time."""
-    user_agent, success, header_data, method, status, size, source = rest
-    note = "null" if header_data is None else _to_json(header_data)
-    before = f'{{"data":{{"action":"LOG","header_data":{note},"key":{_quoted(key)},"remote_addr":'
+@lru_cache(LINES_ALIKE_MAX)
+def _around(client: tuple[str, bool], answer: tuple[str, int, int, str], peer_url: str) -> tuple[str, str]:
+    """A line's text between the address and the duration, and from there to the time: the same for many requests."""
+    user_agent, success = client
+    method, status, size, source = answer
     middle = (
         f',"success":{"true" if success else "false"},"user_agent":{_quoted(user_agent)},"method":{_quoted(method)},'
         f'"status":{status},"bytes":{size},"source":{_quoted(source)},"duration_seconds":'
     )
-    return before, middle, f'}},"peer":{_quoted(peer_url)},"timestamp":'
-
-
-_same_parts = lru_cache(LINES_ALIKE_MAX)(_parts)
+    return middle, f'}},"peer":{_quoted(peer_url)},"timestamp":'
 
 
 @lru_cache(ADDRESSES_MAX)

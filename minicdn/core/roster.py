@@ -14,9 +14,10 @@ barred: a join that was still being probed when the goodbye arrived must not lis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from minicdn.core.rendezvous import rank
@@ -64,10 +65,13 @@ class PeerList:
         return PeerList(self.epoch, tuple(member for member in self.members if member.id != id))
 
 
-def owners(key: str, members: Iterable[Member], count: int | None = None) -> list[Member]:
+_URL: Callable[[Member], str] = attrgetter("url")
+
+
+def owners(key: str, members: Collection[Member], count: int | None = None) -> list[Member]:
     """The owner of a key and its backups, in order (rendezvous.py). A member's name among owners is its URL: a peer that was
     restarted has a new id, and the files on its disk are still its own."""
-    return rank(key, members, count, name_of=lambda member: member.url)
+    return rank(key, members, count, name_of=_URL) if members else []
 
 
 class JoinVerdict(Enum):

@@ -16,6 +16,9 @@ from minicdn.core.message import Head
 from minicdn.core.value import value_class
 from minicdn.core.vary import Selecting
 
+NUMBER_MAX = 1e18
+"""Beyond it nothing is a number of seconds."""
+
 
 @value_class
 class Stored:
@@ -192,7 +195,9 @@ _NONE: frozenset[Any] = frozenset()
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 1e18:
+    if type(value) is float and -NUMBER_MAX <= value <= NUMBER_MAX:  # which is nearly always so, and false for what is no number
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > NUMBER_MAX:
         raise ValueError(f"not a number of seconds: {value!r}")
     return float(value)
 

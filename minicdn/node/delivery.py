@@ -12,7 +12,7 @@ from minicdn.core.conditional import CONDITIONALS, evaluate, not_modified_fields
 from minicdn.core.digests import digest_value, wants_sha256
 from minicdn.core.freshness import age_seconds, served_fields
 from minicdn.core.headers import first, has, without
-from minicdn.core.message import Request
+from minicdn.core.message import Fields, Request
 from minicdn.core.names import Names, by_names
 from minicdn.core.ranges import (
     Unsatisfiable,
@@ -61,14 +61,10 @@ class Delivery:
 def deliver(request: Request, found: Found, now: float, *, name: str, boundary: str) -> Delivery:
     """name: this node's pseudonym in Via and Cache-Status. boundary: for several ranges at once; must not occur in the body."""
     head, stored = found.entry.head, found.entry.stored
+    if found.span is None and request.method == "GET" and _ASKING.isdisjoint(request.names):
+        return Delivery(head.status, whole_fields(found, now, name), [Part(b"", 0, None)])
     age = age_seconds(stored, now) if stored is not None else 0
-    fields = served_fields(stored, age, validated=found.forward is not None) if stored is not None else list(head.fields)
-    is_plain = found.span is None and request.method == "GET" and _ASKING.isdisjoint(request.names)
-    if not is_plain or found.entry.body.sha256 is not None:
-        fields = _with_digest(request, found, fields)
-    fields += origin_lines(found, age, name)
-    if is_plain:
-        return _whole(found, fields)
+    fields = [*_with_digest(request.fields, found, _own_fields(found, age)), *origin_lines(found, age, name)]
     if stored is not None:
         precondition = evaluate(request, head, now)
         if precondition == 304:
@@ -77,16 +73,32 @@ def deliver(request: Request, found: Found, now: float, *, name: str, boundary: 
             return Delivery(precondition, [*without(fields, OF_THE_CONTENT), (b"Content-Length", b"0")])
     if request.method == "HEAD":
         return Delivery(head.status, head_fields(found, fields))
-    return _ranged(request, found, fields, boundary) or _whole(found, fields)
+    return _ranged(request, found, fields, boundary) or Delivery(head.status, _sized(found, fields), [Part(b"", 0, None)])
 
 
-def _with_digest(request: Request, found: Found, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def whole_fields(found: Found, now: float, name: str) -> list[tuple[bytes, bytes]]:
+    """The lines of the answer to a GET that asks for the whole, and for nothing else."""
+    stored = found.entry.stored
+    age = age_seconds(stored, now) if stored is not None else 0
+    fields = _own_fields(found, age)
+    if found.entry.body.sha256 is not None:
+        fields = _with_digest((), found, fields)
+    fields += origin_lines(found, age, name)
+    return _sized(found, fields)
+
+
+def _own_fields(found: Found, age: int) -> list[tuple[bytes, bytes]]:
+    stored = found.entry.stored
+    return served_fields(stored, age, validated=found.forward is not None) if stored is not None else list(found.entry.head.fields)
+
+
+def _with_digest(asked: Fields, found: Found, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Repr-Digest: the upstream's own where it gave one; else of a body on disk when it is known, unasked (RFC 9530 §3), and of one in
     memory for those who want it (§4)."""
     if found.entry.head.status != 200 or has(fields, b"repr-digest"):
         return fields
-    is_asked = has(request.fields, b"want-repr-digest")
-    if is_asked and not wants_sha256(request.fields):
+    is_asked = has(asked, b"want-repr-digest")
+    if is_asked and not wants_sha256(asked):
         return fields
     digest = found.entry.body.sha256
     if digest is None and is_asked:
@@ -149,12 +161,14 @@ def head_fields(found: Found, fields: list[tuple[bytes, bytes]]) -> list[tuple[b
     return fields
 
 
-def _whole(found: Found, fields: list[tuple[bytes, bytes]]) -> Delivery:
-    status, length = found.entry.head.status, found.entry.body.length
-    fields = without_length(fields)
-    if length is not None and status not in (204, 304):
+def _sized(found: Found, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """With the length of the whole body as it is here."""
+    kept, length = _lengths(fields), found.entry.body.length
+    if kept is not None:
+        fields = list(compress(fields, kept))
+    if length is not None and found.entry.head.status not in (204, 304):
         fields.append(_length_line(length))
-    return Delivery(status, fields, [Part(b"", 0, None)])
+    return fields
 
 
 @by_names
@@ -162,12 +176,6 @@ def _lengths(names: Names) -> tuple[bool, ...] | None:
     """Which lines are no Content-Length; None: all of them."""
     kept = tuple([name.lower() not in OWN_LENGTH for name in names])
     return None if all(kept) else kept
-
-
-def without_length(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Of the body as it is here, which we know ourselves."""
-    kept = _lengths(fields)
-    return fields if kept is None else list(compress(fields, kept))
 
 
 @lru_cache(ALIKE_MAX)

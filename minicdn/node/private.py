@@ -15,12 +15,14 @@ PASS_KEYS_MAX = 10_000
 class PrivateKeys:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._noted: TTLCache[str, bool] = TTLCache(PASS_KEYS_MAX, PASS_SECONDS, timer=monotonic)
+        self._has_noted = False
+        """Ever: without, there is nothing to look for, three times for each request."""
 
     def __contains__(self, key: str) -> bool:
-        return key in self._noted
+        return self._has_noted and key in self._noted
 
     def note(self, key: str, status: int) -> None:
         """Answered with that status, which nobody else may have. An upstream's trouble says nothing of what comes next: a crowd of which
         each asked for himself would meet it as soon as it is back."""
         if not is_of_the_moment(status):
-            self._noted[key] = True
+            self._noted[key] = self._has_noted = True

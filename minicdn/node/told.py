@@ -34,6 +34,8 @@ class Echoes:
             self._recent.appendleft((max(until, other_until), merged((one, other))))
 
     def audible(self) -> tuple[Purge, ...]:
+        if not self._recent:
+            return ()
         now = self._monotonic()
         while self._recent and self._recent[0][0] <= now:
             self._recent.popleft()
@@ -60,11 +62,13 @@ class Told:
 
     def settle(self, key: str, stored: Stored, source: str, now: float) -> Stored:
         """The facts as they are to be kept: stale, where a purge speaks of them. source: `peer` or `upstream`."""
+        if not self._purges and (source != "peer" or not self._echoes):
+            return stored  # as nearly always
         return expire(stored, now) if any(True for _ in self._matching(key, stored, source)) else stored
 
     def is_gone(self, key: str, stored: Stored) -> bool:
         """Whether it may not be kept at all: a purge that came while it was on its way was a hard one."""
-        return any(not purge.is_soft and purge.matches(key, stored.tags) for purge in self._purges)
+        return bool(self._purges) and any(not purge.is_soft and purge.matches(key, stored.tags) for purge in self._purges)
 
     def _matching(self, key: str, stored: Stored, source: str) -> Iterable[Purge]:
         heard = (*self._purges, *self._echoes) if source == "peer" else self._purges

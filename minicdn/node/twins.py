@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cachetools import LRUCache
 
-from minicdn.core.headers import has
+from minicdn.core.names import names_of
 from minicdn.core.novarysearch import SearchRule, canonical_key, parse_no_vary_search
 from minicdn.store.entry import Entry
 
@@ -23,7 +23,9 @@ class Twins:
 
     def note(self, entry: Entry) -> None:
         """An answer has come, and may say what of its query does not matter."""
-        rule = parse_no_vary_search(entry.head.fields) if has(entry.head.fields, b"no-vary-search") else None
+        if b"no-vary-search" not in names_of(entry.head.fields):
+            return
+        rule = parse_no_vary_search(entry.head.fields)
         if rule is not None:
             self._rules[entry.key.partition("?")[0]] = rule
             self._twins[canonical_key(entry.key, rule)] = entry.key

@@ -31,7 +31,7 @@ class MemoryCache:
         self.filling_bytes = 0
 
     def __contains__(self, entry: Entry) -> bool:
-        return entry in self.main or entry in self.hot
+        return entry.cache is self.main or entry.cache is self.hot
 
     def __len__(self) -> int:
         return len(self.main) + len(self.hot)
@@ -44,7 +44,7 @@ class MemoryCache:
         """A body to fill, if it is small and there is room; to be handed back by end_filling()."""
         if length is None or length > self._small_bytes:
             return None
-        cost = _filling_cost(length)
+        cost = length + ENTRY_OVERHEAD_BYTES
         if cost > self.main.maxsize // 2 or self.filling_bytes + cost > self._filling_bytes_max:
             return None
         body = Body(MemoryStorage(length), length)
@@ -79,12 +79,12 @@ class MemoryCache:
         return True
 
     def touch(self, entry: Entry) -> None:
-        (self.hot if entry in self.hot else self.main).touch(entry)
+        (self.hot if entry.cache is self.hot else self.main).touch(entry)
 
     def discard(self, entry: Entry) -> None:
         """Idempotent."""
-        self.main.discard(entry)
-        self.hot.discard(entry)
+        if entry.cache is not None:
+            entry.cache.discard(entry)
 
 
 class EntryCache:

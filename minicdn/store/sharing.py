@@ -6,7 +6,8 @@ anew, and those that are asked for are soon there again.
 
 from __future__ import annotations
 
-from minicdn.core.message import Head
+from minicdn.core.message import Fields, Head
+from minicdn.core.names import Names, by_names
 
 LINES_MAX = 4096
 _OF_ITS_OWN = frozenset(b"etag last-modified set-cookie content-disposition repr-digest content-digest content-md5".split())
@@ -23,30 +24,38 @@ def line_cost(line: Line) -> int:
 
 
 class SharedLines:
-    __slots__ = ("_lines", "_names")
+    __slots__ = ("_lines",)
 
     def __init__(self) -> None:
         self._lines: dict[Line, Line] = {}
-        self._names: dict[bytes, bytes] = {}
 
     def share(self, head: Head) -> tuple[Head, int]:
         """The same head, of lines that others have already, and the bytes that it takes: what is shared, the first one pays for."""
         if len(self._lines) >= LINES_MAX:
             self._lines.clear()
-        if len(self._names) >= LINES_MAX:
-            self._names.clear()
-        lines, cost_bytes = [], POINTER_BYTES * len(head.fields)
-        for line in head.fields:
-            found = self._lines.get(line)
-            if found is None:
-                found = self._own(line)
-                cost_bytes += line_cost(found)
-            lines.append(found)
-        return Head(head.status, tuple(lines)), cost_bytes
+        fields = head.fields
+        names, own = _alike(fields)
+        lines: list[Line | None] = list(map(self._lines.get, fields))
+        cost_bytes = POINTER_BYTES * len(lines)
+        for at in own:
+            line = lines[at] = names[at], fields[at][1]
+            cost_bytes += line_cost(line)
+        if None in lines:
+            cost_bytes += self._take_in(names, fields, lines)
+        return Head(head.status, tuple(lines)), cost_bytes  # type: ignore[arg-type]
 
-    def _own(self, line: Line) -> Line:
-        name, value = line
-        name = self._names.setdefault(name, name)
-        if name.lower() in _OF_ITS_OWN:
-            return name, value
-        return self._lines.setdefault((name, value), (name, value))
+    def _take_in(self, names: Names, fields: Fields, lines: list[Line | None]) -> int:
+        """Those that are not known yet, here and in `lines`. Returns what they take."""
+        cost_bytes = 0
+        for at, line in enumerate(lines):
+            if line is None:
+                new = names[at], fields[at][1]
+                lines[at] = self._lines.setdefault(new, new)
+                cost_bytes += line_cost(new)
+        return cost_bytes
+
+
+@by_names
+def _alike(names: Names) -> tuple[Names, tuple[int, ...]]:
+    """The names, the same objects for all heads that have them; and where the lines stand that are of one head alone."""
+    return names, tuple(at for at, name in enumerate(names) if name.lower() in _OF_ITS_OWN)

@@ -222,7 +222,10 @@ class Shelf:
         self.begin(entry)
 
     def _replace_others(self, entry: Entry) -> None:
-        for other in list(self.find(entry.key)):
+        variants = self.find(entry.key)
+        if len(variants) == 1:
+            return
+        for other in list(variants):
             if other is not entry and not other.body.is_filling and is_same_variant(other.stored, entry.stored):
                 self.remove(other)
 

@@ -15,12 +15,12 @@ from functools import partial
 from typing import Any
 
 from minicdn.core.headers import end_to_end
-from minicdn.core.logline import LogLine, address_text
+from minicdn.core.logline import SOURCES, LogLine, address_text
 from minicdn.core.message import Fields, Request
 from minicdn.core.target import parse_target
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError
-from minicdn.node.delivery import deliver
+from minicdn.node.delivery import deliver, whole_fields
 from minicdn.node.fill import Outcome
 from minicdn.node.found import Begun, Found
 from minicdn.node.limits import is_loopback
@@ -34,6 +34,10 @@ from minicdn.web.protocol import response_head
 
 VERSION = b" HTTP/1.1\r\n"
 TARGET_BYTES_MAX = 1024
+VERSION_BYTES = len(VERSION)
+LINE_BYTES_MAX = TARGET_BYTES_MAX + VERSION_BYTES + 4
+_BYTES = {source: f"bytes_{source}" for source in SOURCES}
+_NOBODY = ("", 0)
 
 
 class Direct:
@@ -53,8 +57,8 @@ class Direct:
             if is_taken:
                 connection.on_response_complete()
             return is_taken
-        line_end = data.find(VERSION, 4, TARGET_BYTES_MAX + len(VERSION) + 4)
-        plain = self._express.plain(data[line_end + len(VERSION) :]) if line_end > 0 else None
+        line_end = data.find(VERSION, 4, LINE_BYTES_MAX)
+        plain = self._express.plain(data[line_end + VERSION_BYTES :]) if line_end > 0 else None
         if plain is None or not self._express.is_open() or (self._node.limits.has_up and not is_loopback(connection.client)):
             return False
         request = self._request(data[4:line_end], plain)
@@ -181,23 +185,33 @@ class Waiting:
     def answer(self, found: Found) -> None:
         """In one write. What was found lies in memory, whole."""
         node, connection = self._direct.node, self._connection
-        delivery = deliver(self._request, found, node.clock.wall(), name=self._direct.content.name, boundary="")
-        content: Any = b""
-        if delivery.parts:
-            part, content = delivery.parts[0], found.entry.body.read_whole() or b""
-            content = content if part.end is None else memoryview(content)[part.start : part.end]
+        status, fields, content = self._said(found)
         found.release()
         self.response_complete = True
-        head = response_head(delivery.status, delivery.fields, keeps_alive=self.keep_alive)
-        connection.transport.write(b"".join((head, content)) if len(content) < COPIED_BYTES_MAX else head)
-        if len(content) >= COPIED_BYTES_MAX:
-            connection.transport.write(content)
+        head = response_head(status, fields, keeps_alive=self.keep_alive)
+        transport, length = connection.transport, len(content)
+        if length < COPIED_BYTES_MAX:
+            transport.write(head + content)
+        else:
+            transport.write(head)
+            transport.write(content)
         if not self.keep_alive:
-            connection.transport.close()
+            transport.close()
         if not is_loopback(connection.client):
-            node.limits.note_up(len(content))
-        self._note(delivery.status, len(content), found.source)
+            node.limits.note_up(length)
+        self._note(status, length, found.source)
         connection.on_response_complete()
+
+    def _said(self, found: Found) -> tuple[int, Fields, Any]:
+        """Status, fields and content."""
+        now, name = self._direct.node.clock.wall(), self._direct.content.name
+        if not self._plain.asked and found.span is None:
+            return found.entry.head.status, whole_fields(found, now, name), found.entry.body.read_whole() or b""
+        delivery = deliver(self._request, found, now, name=name, boundary="")
+        if not delivery.parts:
+            return delivery.status, delivery.fields, b""
+        part, content = delivery.parts[0], found.entry.body.read_whole() or b""
+        return delivery.status, delivery.fields, content if part.end is None else memoryview(content)[part.start : part.end]
 
     def _note(self, status: int, sent_bytes: int, source: str) -> None:
         node = self._direct.node
@@ -206,16 +220,14 @@ class Waiting:
         if status >= 400:
             values["responses_4xx_count"] += 1
         if source != "none":
-            values[f"bytes_{source}"] += sent_bytes
+            values[_BYTES[source]] += sent_bytes
         if node.on_log is None:
             return
-        host, port = self._connection.client or ("", 0)
-        remote = address_text(host, port)
-        seconds, now = node.clock.monotonic() - self._begun_at, int(node.clock.wall())
-        is_sent = 0 < status < 400
-        node.on_log(
-            LogLine(self._request.key, remote, self._plain.user_agent, is_sent, None, "GET", status, sent_bytes, source, seconds, now)
-        )
+        remote = address_text(*(self._connection.client or _NOBODY))
+        clock, is_sent = node.clock, 0 < status < 400
+        seconds, now = clock.monotonic() - self._begun_at, int(clock.wall())
+        line = (self._request.key, remote, self._plain.user_agent, is_sent, None, "GET", status, sent_bytes, source, seconds, now)
+        node.on_log(LogLine._make(line))
 
 
 def _is_short(outcome: Outcome) -> bool:

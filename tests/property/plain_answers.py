@@ -25,7 +25,7 @@ def plainly_delivered(request: Request, found: Found, now: float, *, name: str, 
     fields = (
         served_fields(stored, age_seconds(stored, now), validated=found.forward is not None) if stored is not None else list(head.fields)
     )
-    fields = _with_origin(delivery._with_digest(request, found, fields), found, now, name)
+    fields = _with_origin(delivery._with_digest(request.fields, found, fields), found, now, name)
     if stored is not None:
         precondition = evaluate(request, head, now)
         if precondition == 304:

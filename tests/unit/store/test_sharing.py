@@ -36,4 +36,4 @@ def test_it_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         head = Head(200, ((b"X-%d" % number, b"%d" % number),))
         assert lines.share(head)[0] == head
-        assert len(lines._lines) <= 8 and len(lines._names) <= 8
+        assert len(lines._lines) <= 8
