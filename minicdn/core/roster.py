@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from minicdn.core.rendezvous import rank
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 PROBE_FAILURES_MAX = 3
 """Failed probes in a row until a seat is no longer listed: two may be a busy minute."""
 LEFT_MAX = 4096
+_URL = attrgetter("url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class PeerList:
 def owners(key: str, members: Iterable[Member], count: int | None = None) -> list[Member]:
     """The owner of a key and its backups, in order (rendezvous.py). A member's name among owners is its URL: a peer that was
     restarted has a new id, and the files on its disk are still its own."""
-    return rank(key, members, count, name_of=lambda member: member.url)
+    return rank(key, members, count, name_of=_URL)
 
 
 class JoinVerdict(Enum):
