@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicdn.core.rendezvous import rank
+from minicdn.core import rendezvous
+from minicdn.core.rendezvous import rank, score
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,55 @@ def test_who_gets_more_weight_only_moves_forward(key, listed, data, factor):
 def test_only_the_ratio_of_weights_counts(key, listed, factor):
     scaled = [replace(peer, weight=peer.weight * factor) for peer in listed]
     assert [peer.id for peer in rank(key, scaled)] == [peer.id for peer in rank(key, listed)]
+
+
+def by_definition(key: str, listed: list[Peer]) -> list[Peer]:
+    name = key.encode("utf-8", "surrogateescape")
+    return sorted((peer for peer in listed if peer.weight > 0), key=lambda peer: (score(name, peer.id, peer.weight), peer.id))
+
+
+few_weights = st.sampled_from([1.0] * 40 + [0.0, 0.5, 2.0])
+names = st.text(st.characters(min_codepoint=1, max_codepoint=0x24F), min_size=1, max_size=8) | st.sampled_from(["a\udcfe", "ab", "a"])
+mixed = st.lists(st.builds(Peer, names, few_weights), max_size=90, unique_by=lambda peer: peer.id)
+
+
+@given(keys | st.just("/\udcff"), mixed, st.none() | st.integers(0, 4))
+def test_the_order_is_that_of_the_scores(key, listed, count):
+    assert rank(key, listed, count) == by_definition(key, listed)[:count]
+    assert rank(key, iter(listed), count) == by_definition(key, listed)[:count]
+
+
+TOP = 1 << 64
+
+
+class Named:
+    """A hash that is told by the member's name: the later the name, the smaller the number."""
+
+    def __init__(self, data: bytes, digest_size: int) -> None:
+        self._name = data.partition(b"\0")[0]
+
+    def copy(self) -> Named:
+        return self
+
+    def update(self, data: bytes) -> None: ...
+
+    def digest(self) -> bytes:
+        return (TOP - 1 - int(self._name)).to_bytes(8, "big")
+
+
+places = st.sampled_from([0, 1 << 20, 1 << 40, 1 << 52, 1 << 62, 1 << 63, 3 << 62, TOP - (1 << 40), TOP - 1])
+steps = st.integers(0, 40).flatmap(lambda bits: st.integers(-(1 << bits), 1 << bits))
+draws = st.lists(st.builds(lambda place, step: min(max(place + step, 0), TOP - 1), places, steps), min_size=1, max_size=80, unique=True)
+
+
+@given(draws, st.none() | st.integers(0, 4))
+def test_the_order_is_that_of_the_scores_however_near_the_draws_are(drawn, count):
+    """Floats fall together where draws do not, and then names decide."""
+    listed = [Peer(f"{TOP - 1 - number:020}") for number in drawn]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendezvous, "blake2b", Named)
+        patch.setattr(rendezvous, "_begun", lambda member_id: Named(member_id.encode(), 8))
+        assert rank("/x", listed, count) == by_definition("/x", listed)[:count]
 
 
 def shares(listed: list[Peer], keys_count: int, seed: int) -> Counter[str]:
