@@ -47,8 +47,9 @@ class Gathering:
         """At the beginning of an exchange."""
         self._batch_bytes = self._announced_bytes = 0
         self._blocks = None
-        self._buffer = self._buffer if self._is_buffered else None
-        self._is_buffered = False
+        if self._buffer is not None:
+            self._buffer = self._buffer if self._is_buffered else None
+            self._is_buffered = False
 
     def _stop_gathering(self) -> None:
         """In the middle of a body."""
@@ -90,12 +91,12 @@ class Gathering:
     def buffered(self, count: int) -> None:
         """So many bytes of the body fell into the buffer."""
         self._came(count)
-        if not self.coming_bytes:
+        if self._body_bytes == self._announced_bytes:
             self._transport.set_protocol(self)
             self.on_message_complete()
         elif (self._unread_bytes_max or not self.may_read) and not self._transport.is_closing():
             self._transport.pause_reading()
-        self._gathered(count)
+        self._gathered(count)  # also at the end: what comes next is short
 
     def _take_blocks(self, batch_bytes: int) -> None:
         self._batch_bytes = batch_bytes
@@ -112,8 +113,8 @@ class Gathering:
             blocks.came(came_bytes, asyncio.get_running_loop().time())
             if blocks.bytes != before:
                 self._take_blocks(blocks.bytes)
-        if self._wakes_at > 1 and self.coming_bytes < self._wakes_at:
-            self._wake_at(self.coming_bytes)
+        if self._wakes_at > 1 and (left := self._announced_bytes - self._body_bytes) < self._wakes_at:
+            self._wake_at(left)
 
     def _wake_at(self, count: int) -> None:
         """The system is to say nothing until so many bytes are there, or the end."""
