@@ -28,6 +28,9 @@ _INNOCENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ECANCELED)
 FEED_BYTES = 256 * 1024
 """Fits the processor's cache: hashing it reads no memory twice."""
 PROBE_BYTES = 1024 * 1024
+CLAIM_BYTES = 8 * 1024 * 1024
+"""A write into room that is claimed takes a quarter less of the processor: the file system need not find out for each page whether there
+is room for it. No more than this at once, as what is claimed and not written yet is missing elsewhere."""
 
 T = TypeVar("T")
 
@@ -40,6 +43,8 @@ class DiskStorage:
 
     __slots__ = (
         *(
+            "_claimed_until",
+            "_expected_bytes",
             "_fd",
             "_has_cached_reads",
             "_is_created",
@@ -53,8 +58,15 @@ class DiskStorage:
         *("is_damaged", "on_damaged", "on_given_up", "on_refused", "path"),
     )
 
-    def __init__(self, path: Path, *, is_found: bool = False, on_given_up: Callable[[DiskStorage], None] | None = None) -> None:
-        """is_found: an earlier run wrote it."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        is_found: bool = False,
+        on_given_up: Callable[[DiskStorage], None] | None = None,
+        expected_bytes: int | None = None,
+    ) -> None:
+        """is_found: an earlier run wrote it. expected_bytes: how long it is to be, where that is known."""
         self.path = path
         self.on_given_up = on_given_up or (lambda storage: delete_file(storage.path))
         self.on_damaged: Callable[[], None] | None = None
@@ -64,6 +76,8 @@ class DiskStorage:
         self._writes_count, self._synced_count = 0, 0 if is_found else -1
         self._is_wanted = self._is_discarded = self._is_given_up = False
         self._fd: int | None = None
+        self._expected_bytes = expected_bytes or 0
+        self._claimed_until = 0
         self._pins = 0
         self._has_cached_reads = HAS_CACHED_READS
 
@@ -99,10 +113,22 @@ class DiskStorage:
                 claim_space(fd, size)
         except OSError:
             return False
+        self._claimed_until = size
         return True
+
+    def _claim_ahead(self, fd: int, offset: int, end: int) -> None:
+        """Where that is refused, the write itself says so, or finds room."""
+        start = max(offset, self._claimed_until)
+        self._claimed_until = min(max(end, start + CLAIM_BYTES), self._expected_bytes)
+        try:
+            claim_space(fd, self._claimed_until - start, start)
+        except OSError:
+            self._claimed_until = self._expected_bytes
 
     def _write(self, offset: int, view: memoryview) -> None:
         fd = self._open(create=True)
+        if self._claimed_until < offset + len(view) <= self._expected_bytes:
+            self._claim_ahead(fd, offset, offset + len(view))
         while view:
             written = write_at(fd, view, offset)
             offset += written

@@ -133,7 +133,7 @@ class DiskCache:
         if self._folder is None:
             return None
         path = body_path(self._folder.objects, key, f"{self._run}{next(self._names):08x}")
-        storage = DiskStorage(path, on_given_up=self._given_up)
+        storage = DiskStorage(path, on_given_up=self._given_up, expected_bytes=length)
         if not self._has_space(length or 0) or not self._budget.promise(storage, length):
             return None
         storage.on_refused = self._refused

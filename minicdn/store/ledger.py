@@ -134,7 +134,8 @@ class Ledger:
     def took(self, offset: int, data: bytes) -> None:
         """Bytes have become readable."""
         for index, start, view in self._cut(offset, data):
-            if self.digest_of(index) is None:
+            at = index * DIGEST_BYTES
+            if self._digests[at : at + DIGEST_BYTES] == _NONE:
                 self._took(index, start, view)
 
     def _took(self, index: int, offset: int, data: memoryview) -> None:
@@ -145,7 +146,10 @@ class Ledger:
                 self._leave_hole(index)
                 return  # a hole: nothing is hashed before the beginning is there
             hashed = self._hashed[index] = Hashed(begin)
-        hashed.take(offset, data)
+        if hashed.until == offset:
+            hashed.go_on(data)
+        else:
+            hashed.take(offset, data)
         if hashed.until < offset + len(data) or index in self._with_holes:
             self._leave_hole(index)
         if hashed.until == end:
@@ -174,8 +178,7 @@ class Ledger:
 
     def _cut(self, offset: int, data: bytes) -> Iterator[tuple[int, int, memoryview]]:
         """(piece, position, bytes) for each piece that the bytes touch."""
-        view, end = memoryview(data), offset + len(data)
+        view, end, size = memoryview(data), offset + len(data), self.layout.size
         for index in self.layout.touching(offset, end):
-            begin, behind = self.layout.span(index)
-            start = max(begin, offset)
-            yield index, start, view[start - offset : min(behind, end) - offset]
+            start, stop = max(index * size, offset), min((index + 1) * size, end)
+            yield index, start, view[start - offset : stop - offset]

@@ -276,11 +276,26 @@ class End(asyncio.Transport):
             return
         self._loop.note(f"{self.own}{self.peer}", len(data))
         if data:
-            self.other.took(len(data))
-            if not self._is_closing:
-                self._protocol.data_received(data)
+            self._hand_over(data)
         elif not self._is_closing and not self._protocol.eof_received():
             self.close()
+
+    def _hand_over(self, data: bytes) -> None:
+        """A protocol that has a buffer takes as much as there is room in it, and may pause or be replaced then."""
+        while not self._is_closing and isinstance(self._protocol, asyncio.BufferedProtocol):
+            buffer = self._protocol.get_buffer(-1)
+            part, data = data[: len(buffer)], data[len(buffer) :]
+            buffer[: len(part)] = part
+            self.other.took(len(part))
+            self._protocol.buffer_updated(len(part))
+            if not data:
+                return
+            if not self._is_reading:
+                self._in.appendleft(data)
+                return
+        self.other.took(len(data))
+        if not self._is_closing:
+            self._protocol.data_received(data)
 
     def narrow(self, bytes_max: int) -> None:
         """The other end takes no more than so much before it is read."""

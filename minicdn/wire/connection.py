@@ -94,7 +94,7 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
     @property
     def is_reusable(self) -> bool:
         """Whether another exchange may follow: all was said and heard of the last one."""
-        is_over = self._is_whole and self._is_sent and not self._chunks
+        is_over = self._is_whole and self._is_sent and not self._queued_bytes
         return is_over and self._keeps_alive and self._error is None and self.is_open
 
     def begin(self, method: str, head: bytes, *, is_streaming: bool = False, on_interim: Inform | None = None) -> None:
@@ -132,7 +132,7 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
                     sock.setsockopt(socket.SOL_SOCKET, SO_BUF_LOCK, 0)  # grows by itself again
             except OSError:
                 pass  # then more of an answer that is left unread is lost, that is all
-        if bytes_max is None:
+        if bytes_max is None and self.may_read:
             self._transport.resume_reading()
 
     def narrow(self, bytes_max: int) -> int:
@@ -183,12 +183,16 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
         return whole
 
     async def read(self, seconds: float | None = None) -> bytes:
-        """The next bytes of the body; empty at its end. Raises Lost where it ends early; Silent after so many seconds."""
+        """The next bytes of the body; empty at its end. Of a body that is gathered they are good until the next call. Raises Lost where it
+        ends early; Silent after so many seconds."""
         self._is_plain = False
         while not self._chunks:
+            if self._is_buffered and self._buffer is not None and (view := self._buffer.take()):
+                self._chunks.append(view)
+                break
             if self._is_whole:
                 return b""
-            if self._unread_bytes_max and self.is_open:
+            if (self._unread_bytes_max or self._is_buffered) and self.is_open:
                 self._transport.resume_reading()
             await self._wait(seconds)
         if self._batch_bytes and len(self._chunks) > 1:
@@ -197,7 +201,7 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
         else:
             chunk = self._chunks.popleft()
         self._queued_bytes -= len(chunk)
-        if self._queued_bytes < READ_AHEAD_BYTES // 2 and not self._unread_bytes_max and self.is_open:
+        if self._queued_bytes < READ_AHEAD_BYTES // 2 and not self._unread_bytes_max and self.may_read and self.is_open:
             self._transport.resume_reading()
         return chunk
 
@@ -284,6 +288,7 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Without eof_received before it: reset, closed on this side, or cut inside TLS (RFC 9112 §9.8; asyncio's own loop can't tell)."""
         self._is_lost = True
+        self._forget_buffer()
         self._can_write.set()
         self._end(f"the connection was lost: {error}" if error is not None else "the connection was closed")
 
@@ -353,8 +358,11 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
             return
         self._quiet_bytes = 0
         self._chunks.append(body)
-        self._queued_bytes += len(body)
-        self._body_bytes += len(body)
+        self._came(len(body))
+
+    def _came(self, count: int) -> None:
+        self._queued_bytes += count
+        self._body_bytes += count
         if self._queued_bytes > READ_AHEAD_BYTES and self.is_open:
             self._transport.pause_reading()
         if self._act is not None:

@@ -2,7 +2,7 @@
 
 Where the system can count for us (SO_RCVLOWAT), this process sleeps until a block is there; elsewhere, in TLS, and where nobody knows
 where the body ends, whoever reads it does. What is known to come quickly comes in blocks of one size; else they are as large as what comes
-in a moment (core/blocks.py).
+in a moment (core/blocks.py). Where the system counts, blocks lie in a buffer (buffered.py), and are good until the next one is read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import sys
 from typing import Any
 
 from minicdn.core.blocks import QUIET_SECONDS, Blocks
+from minicdn.wire.buffered import BufferedBody
 
+BUFFERED_BYTES_MIN = 64 * 1024
 LITTLE_SECONDS = 0.5
 SO_RCVLOWAT: int | None = socket.SO_RCVLOWAT if sys.platform == "linux" else None
 
@@ -29,6 +31,8 @@ class Gathering:
     _is_chunked: bool
     _is_plain: bool
     _body_bytes: int
+    _queued_bytes: int
+    _unread_bytes_max: int | None
     _wakes_at = 1
     _batch_bytes = 0
     _announced_bytes = 0
@@ -36,11 +40,17 @@ class Gathering:
     _blocks: Blocks | None = None
     _looking: asyncio.TimerHandle | None = None
     _socket: Any = None
+    _buffer: BufferedBody | None = None
+    _is_buffered = False
+    """Whether this body's bytes fall into the buffer. It is kept for one more exchange, and for all that use it."""
 
     def _gather_nothing(self) -> None:
         """At the beginning of an exchange."""
         self._batch_bytes = self._announced_bytes = 0
         self._blocks = None
+        if self._buffer is not None:
+            self._buffer = self._buffer if self._is_buffered else None
+            self._is_buffered = False
 
     def _stop_gathering(self) -> None:
         """In the middle of a body."""
@@ -56,15 +66,44 @@ class Gathering:
         if length is not None and not self._is_chunked and SO_RCVLOWAT is not None and not self._transport.get_extra_info("ssl_object"):
             self._announced_bytes = int(length)
         self._is_wide = self._is_wide or is_sure or bool(self._announced_bytes)
+        if self.coming_bytes >= BUFFERED_BYTES_MIN and not self._is_whole and not self._transport.is_closing():
+            self._buffer, self._is_buffered = self._buffer or BufferedBody(), True
+            self._buffer.begin(self)
+            self._transport.set_protocol(self._buffer)
         if is_sure:
             self._take_blocks(batch_bytes)
         else:
             self._blocks = Blocks(batch_bytes, asyncio.get_running_loop().time())
 
+    @property
+    def coming_bytes(self) -> int:
+        """Of a body whose end is known: what is not here yet."""
+        return self._announced_bytes - self._body_bytes
+
+    @property
+    def may_read(self) -> bool:
+        """Whether there is room for what comes."""
+        return not self._is_buffered or self._is_whole or self._buffer is None or self._buffer.has_room
+
+    def _forget_buffer(self) -> None:
+        """The connection is over. Its parser and it refer to each other, so that it stays until the collector comes."""
+        if not self._queued_bytes:
+            self._buffer, self._is_buffered = None, False
+
+    def buffered(self, count: int) -> None:
+        """So many bytes of the body fell into the buffer."""
+        self._came(count)
+        if self._body_bytes == self._announced_bytes:
+            self._transport.set_protocol(self)
+            self.on_message_complete()
+        elif (self._unread_bytes_max or not self.may_read) and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._gathered(count)  # also at the end: what comes next is short
+
     def _take_blocks(self, batch_bytes: int) -> None:
         self._batch_bytes = batch_bytes
         if self._announced_bytes:
-            self._wake_at(min(batch_bytes, self._announced_bytes - self._body_bytes))
+            self._wake_at(min(batch_bytes, self.coming_bytes))
         if self._looking is None and batch_bytes > 1:
             self._look_for_little(-1)
 
@@ -76,8 +115,8 @@ class Gathering:
             blocks.came(came_bytes, asyncio.get_running_loop().time())
             if blocks.bytes != before:
                 self._take_blocks(blocks.bytes)
-        if self._wakes_at > 1 and self._announced_bytes - self._body_bytes < self._wakes_at:
-            self._wake_at(self._announced_bytes - self._body_bytes)
+        if self._wakes_at > 1 and (left := self._announced_bytes - self._body_bytes) < self._wakes_at:
+            self._wake_at(left)
 
     def _wake_at(self, count: int) -> None:
         """The system is to say nothing until so many bytes are there, or the end."""
@@ -104,6 +143,12 @@ class Gathering:
         if max(self._wakes_at, blocks.bytes if blocks is not None else 1) > 1 and not self._is_lost:
             seconds = LITTLE_SECONDS if blocks is None else QUIET_SECONDS
             self._looking = loop.call_later(seconds, self._look_for_little, self._body_bytes)
+
+    def _came(self, count: int) -> None:
+        raise NotImplementedError
+
+    def on_message_complete(self) -> None:
+        raise NotImplementedError
 
     def _stop_looking(self) -> None:
         if self._looking is not None:

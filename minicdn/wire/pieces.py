@@ -209,7 +209,8 @@ class PieceStream:
                 yield index, position, data
                 position += len(data)
             while len(chunk) < DIGEST_BYTES:
-                chunk += await self._next()
+                begun = bytes(chunk)  # a view of what comes, which is good up to the next
+                chunk = begun + await self._next()
             yield index, -1, bytes(chunk[:DIGEST_BYTES])
             chunk = chunk[DIGEST_BYTES:]
 

@@ -1,4 +1,4 @@
-"""What a hit, a miss and a peer hop cost, in Python's instructions, beside the committed figures.
+"""What a hit, a miss, a peer hop and a large piece from another peer cost, in Python's instructions, beside the committed figures.
 
 figures.json holds them for one version of Python; MINICDN_COST_WRITE=1 writes them anew, for a commit that says why they changed.
 """
@@ -20,6 +20,7 @@ pytest.importorskip("httptools")
 
 from tests.cost.counting import Counting, least_of
 from tests.cost.nodes import TARGET, Client, Nodes
+from tests.cost.piece import count_piece
 
 FIGURES = Path(__file__).with_name("figures.json")
 ALLOWED = 0.05
@@ -71,13 +72,14 @@ def test_misses_and_hops_leave_nothing_to_the_collector(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counting]:
     found = asyncio.run(_count_all(tmp_path_factory.mktemp("cost")))
+    found["piece"] = count_piece(tmp_path_factory.mktemp("piece"))
     if os.environ.get("MINICDN_COST_WRITE"):
         figures = {name: counting.total for name, counting in found.items()}
         FIGURES.write_text(json.dumps({"python": VERSION, **figures}, indent=1) + "\n")
     return found
 
 
-@pytest.mark.parametrize("name", ["hit", "miss", "hop"])
+@pytest.mark.parametrize("name", ["hit", "miss", "hop", "piece"])
 def test_the_cost_is_the_committed_one(counted: dict[str, Counting], name: str) -> None:
     figures = json.loads(FIGURES.read_text())
     if figures["python"] != VERSION:
