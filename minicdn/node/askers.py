@@ -145,7 +145,16 @@ class _AskPeer(Ask):
         assert peers is not None
         asker = (self._askers.me() or "") if may_deal else None
         try:
-            supply = await peers.ask(url, request, held, part, wants_fresh=self._wants_fresh, on_interim=self._on_interim, asker=asker)
+            supply = await peers.ask(
+                url,
+                request,
+                held,
+                part,
+                wants_fresh=self._wants_fresh,
+                on_interim=self._on_interim,
+                asker=asker,
+                asked=asked,
+            )
         except PeerBusy:
             raise
         except PeerError as error:

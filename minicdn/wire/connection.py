@@ -174,6 +174,7 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
         if not self._is_whole or self._error is not None:
             return None
         if self._is_plain:
+            self._queued_bytes = 0
             return self._chunks.pop() if self._chunks else b""
         whole = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()

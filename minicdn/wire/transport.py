@@ -260,8 +260,9 @@ class AnswerStream(httpx.AsyncByteStream):
 
     def end(self) -> None:
         """As aclose(), where no body is being sent: nothing has to be waited for."""
-        self._is_closed = True
-        self._pool.give_back(self._site, self._connection)
+        if not self._is_closed:
+            self._is_closed = True
+            self._pool.give_back(self._site, self._connection)
 
 
 class Begun(AnswerStream):
