@@ -21,7 +21,7 @@ from minicdn.core.message import Fields, Request
 from minicdn.core.target import parse_target
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError
-from minicdn.node.delivery import deliver, whole_fields
+from minicdn.node.delivery import deliver, lines_behind
 from minicdn.node.fill import Outcome
 from minicdn.node.found import Begun, Found
 from minicdn.node.limits import is_loopback
@@ -31,7 +31,7 @@ from minicdn.web.answering import COPIED_BYTES_MAX
 from minicdn.web.content import Content
 from minicdn.web.peerlane import RPC_LINE, PeerLane
 from minicdn.web.plain import Plain
-from minicdn.web.protocol import response_head
+from minicdn.web.protocol import response_head, whole_head
 
 VERSION = b" HTTP/1.1\r\n"
 TARGET_BYTES_MAX = 1024
@@ -184,10 +184,9 @@ class Waiting:
     def answer(self, found: Found) -> None:
         """In one write. What was found lies in memory, whole."""
         node, connection = self._direct.node, self._connection
-        status, fields, content = self._said(found)
+        status, head, content = self._said(found)
         found.release()
         self.response_complete = True
-        head = response_head(status, fields, keeps_alive=self.keep_alive)
         transport, length = connection.transport, len(content)
         if length < COPIED_BYTES_MAX:
             transport.write(head + content)
@@ -201,16 +200,20 @@ class Waiting:
         self._note(status, length, found.source)
         connection.on_response_complete()
 
-    def _said(self, found: Found) -> tuple[int, Fields, Any]:
-        """Status, fields and content."""
-        now, name = self._direct.node.clock.wall(), self._direct.content.name
-        if not self._plain.asked and found.span is None:
-            return found.entry.head.status, whole_fields(found, now, name), found.entry.body.read_whole() or b""
+    def _said(self, found: Found) -> tuple[int, bytes, Any]:
+        """Status, head and content."""
+        now, name, body = self._direct.node.clock.wall(), self._direct.content.name, found.entry.body
+        more = None if self._plain.asked else lines_behind(found, now, name)
+        if more is not None:
+            head = found.entry.head
+            length = body.length if head.status not in (204, 304) else None
+            return head.status, whole_head(head.status, head.fields, more, length, keeps_alive=self.keep_alive), body.read_whole() or b""
         delivery = deliver(self._request, found, now, name=name, boundary="")
+        written = response_head(delivery.status, delivery.fields, keeps_alive=self.keep_alive)
         if not delivery.parts:
-            return delivery.status, delivery.fields, b""
-        part, content = delivery.parts[0], found.entry.body.read_whole() or b""
-        return delivery.status, delivery.fields, content if part.end is None else memoryview(content)[part.start : part.end]
+            return delivery.status, written, b""
+        part, content = delivery.parts[0], body.read_whole() or b""
+        return delivery.status, written, content if part.end is None else memoryview(content)[part.start : part.end]
 
     def _note(self, status: int, sent_bytes: int, source: str) -> None:
         node = self._direct.node
