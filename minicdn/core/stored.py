@@ -163,8 +163,8 @@ def to_facts(stored: Stored) -> list[object]:
         stored.stale_while_revalidate_seconds,
         stored.stale_if_error_seconds,
         stored.decided_by,
-        sorted(stored.tags),
-        sorted(stored.withheld),
+        sorted(stored.tags) if stored.tags else [],
+        sorted(stored.withheld) if stored.withheld else [],
     ]
 
 

@@ -45,8 +45,8 @@ class Direct:
     """Of one node. peers: None where they have to prove who they are."""
 
     def __init__(self, node: Node, content: Content, peers: PeerLane | None) -> None:
-        self._node = node
-        self._content = content
+        self.node = node
+        self.content = content
         self._express = content.express
         self._peers = peers
 
@@ -60,19 +60,19 @@ class Direct:
             return is_taken
         line_end = data.find(VERSION, 4, LINE_BYTES_MAX)
         plain = self._express.plain(data[line_end + VERSION_BYTES :]) if line_end > 0 else None
-        if plain is None or not self._express.is_open() or (self._node.limits.has_up and not is_loopback(connection.client)):
+        if plain is None or not self._express.is_open() or (self.node.limits.has_up and not is_loopback(connection.client)):
             return False
         request = self._request(data[4:line_end], plain)
         if request is None:
             return False
-        entries = self._node.cache.stored_for(request.key)
+        entries = self.node.cache.stored_for(request.key)
         if entries:
             return self._serve(connection, request, plain, entries)
         return not plain.asked and self._wait(connection, request, plain, data)
 
     def _request(self, target: bytes, plain: Plain) -> Request | None:
         try:
-            key = parse_target(target, self._node.ignored_query)
+            key = parse_target(target, self.node.ignored_query)
         except ClientError:
             return None
         return None if key.startswith("/_") or target.startswith(b"/_") else Request("GET", target, key, plain.fields)
@@ -83,7 +83,7 @@ class Direct:
             return False
         if any(name == b"range" and b"," in value for name, value in plain.asked):
             return False
-        found = self._node.cache.find_fresh(request)
+        found = self.node.cache.find_fresh(request)
         if found is None:
             return False
         self._express.offer(request, found)
@@ -93,22 +93,14 @@ class Direct:
 
     def _wait(self, connection: Any, request: Request, plain: Plain, data: bytes) -> bool:
         waiting = Waiting(self, connection, request, plain, data)
-        if self._content.shedding.is_short:
+        if self.content.shedding.is_short:
             return False
-        begun = self._node.cache.begin(request, waiting.inform)
+        begun = self.node.cache.begin(request, waiting.inform)
         if begun is None:
             return False
         connection.cycle = waiting
         waiting.wait(begun)
         return True
-
-    @property
-    def node(self) -> Node:
-        return self._node
-
-    @property
-    def content(self) -> Content:
-        return self._content
 
 
 class _Quiet:
@@ -160,7 +152,7 @@ class Waiting:
         if self._begun is not None:
             self._begun.fill.outcome.remove_done_callback(self._end_wait)
             self._begun.fill.release()
-        self._note(0, 0, "none")
+        self._note(0, 0, "none", self._direct.node.clock.wall())
 
     def _end_wait(self, future: asyncio.Future[Outcome]) -> None:
         if self.response_complete:
@@ -184,7 +176,8 @@ class Waiting:
     def answer(self, found: Found) -> None:
         """In one write. What was found lies in memory, whole."""
         node, connection = self._direct.node, self._connection
-        status, head, content = self._said(found)
+        now = node.clock.wall()
+        status, head, content = self._said(found, now)
         found.release()
         self.response_complete = True
         transport, length = connection.transport, len(content)
@@ -197,12 +190,12 @@ class Waiting:
             transport.close()
         if not is_loopback(connection.client):
             node.limits.note_up(length)
-        self._note(status, length, found.source)
+        self._note(status, length, found.source, now)
         connection.on_response_complete()
 
-    def _said(self, found: Found) -> tuple[int, bytes, Any]:
+    def _said(self, found: Found, now: float) -> tuple[int, bytes, Any]:
         """Status, head and content."""
-        now, name, body = self._direct.node.clock.wall(), self._direct.content.name, found.entry.body
+        name, body = self._direct.content.name, found.entry.body
         more = None if self._plain.asked else lines_behind(found, now, name)
         if more is not None:
             head = found.entry.head
@@ -215,7 +208,7 @@ class Waiting:
         part, content = delivery.parts[0], body.read_whole() or b""
         return delivery.status, written, content if part.end is None else memoryview(content)[part.start : part.end]
 
-    def _note(self, status: int, sent_bytes: int, source: str) -> None:
+    def _note(self, status: int, sent_bytes: int, source: str, now: float) -> None:
         node = self._direct.node
         values = node.counters.values
         values["requests_count"] += 1
@@ -226,9 +219,8 @@ class Waiting:
         if node.on_log is None:
             return
         remote = address_text(*(self._connection.client or _NOBODY))
-        clock, is_sent = node.clock, 0 < status < 400
-        seconds, now = clock.monotonic() - self._begun_at, int(clock.wall())
-        line = (self._request.key, remote, self._plain.user_agent, is_sent, None, "GET", status, sent_bytes, source, seconds, now)
+        is_sent, seconds = 0 < status < 400, node.clock.monotonic() - self._begun_at
+        line = (self._request.key, remote, self._plain.user_agent, is_sent, None, "GET", status, sent_bytes, source, seconds, int(now))
         node.on_log(LogLine._make(line))
 
 
