@@ -17,6 +17,8 @@ from minicdn.core.value import value_class
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """RFC 9110 §9.2.1. All others, unknown ones among them, may change what is stored."""
 
+CACHED_METHODS = ("GET", "HEAD")
+
 
 @value_class
 class Serve:
@@ -66,12 +68,12 @@ _NOTHING = Fetch("nothing is stored")
 
 def is_method_cached(method: str) -> bool:
     """Whether requests with this method (upper case) may be answered from what is stored (RFC 9110 §9.3.1, §9.3.2)."""
-    return method in ("GET", "HEAD")
+    return method in CACHED_METHODS
 
 
 def decide(request: Request, stored: Stored | None, now: float, policy: Policy) -> Plan:
     """The plan for a request, given the stored response chosen for it (vary.choose), if there is one."""
-    if not is_method_cached(request.method):
+    if request.method not in CACHED_METHODS:
         return Fetch("a method that is passed on", "method")
     is_plain = _WISHES.isdisjoint(request.names)
     if is_plain and stored is not None and not stored.always_validate and is_fresh(stored, now) and vary.fits(request.fields, stored):

@@ -13,6 +13,7 @@ from minicdn.core.lifetime import HEURISTIC_STATUSES, Policy
 from minicdn.core.stored import (
     NotStored,
     Stored,
+    age_line,
     age_seconds,
     current_age,
     expire,
@@ -31,6 +32,7 @@ __all__ = [
     "NotStored",
     "Policy",
     "Stored",
+    "age_line",
     "age_seconds",
     "apply_head",
     "current_age",

@@ -13,12 +13,15 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 
 from minicdn.core.purging import Purge
 from minicdn.core.value import value_class
 
 ENTRIES_MAX = 1000
 JOURNAL_BYTES_MAX = 2 * 1024 * 1024
+MARKS_MAX, MARK_CHARACTERS_MAX = 256, 48
+"""Of marks that are remembered as they were read; the longest mark there can be."""
 RESTART_GAP = 1 << 24
 _MARK = re.compile(r"([0-9a-f]{1,32})\.([0-9]{1,15})", re.ASCII)
 
@@ -35,12 +38,18 @@ class Mark:
 
     @classmethod
     def parse(cls, text: object) -> Mark | None:
-        match = _MARK.fullmatch(text) if isinstance(text, str) else None
-        return cls(match[1], int(match[2])) if match is not None else None
+        return _parse_mark(text) if isinstance(text, str) and len(text) <= MARK_CHARACTERS_MAX else None
 
     def is_ahead_of(self, other: Mark | None) -> bool:
         """Whether who holds this one may know of purges that the holder of `other` doesn't know."""
         return other is None or self.id != other.id or self.number > other.number
+
+
+@lru_cache(MARKS_MAX)
+def _parse_mark(text: str) -> Mark | None:
+    """All that peers ask in one moment has the same mark."""
+    match = _MARK.fullmatch(text)
+    return Mark(match[1], int(match[2])) if match is not None else None
 
 
 @value_class

@@ -101,7 +101,12 @@ def served_fields(stored: Stored, age: int, *, validated: bool = False) -> list[
     `validated`: the upstream has confirmed the response for this very request, so that nothing need be withheld.
     """
     kept = stored.head.fields if validated or not stored.withheld else headers.without(stored.head.fields, stored.withheld)
-    return [*kept, _NEW if not age else (b"Age", b"%d" % age)]
+    return [*kept, age_line(age)]
+
+
+def age_line(age: int) -> tuple[bytes, bytes]:
+    """The Age field."""
+    return (b"Age", b"%d" % age) if age else _NEW
 
 
 _NEW = (b"Age", b"0")
@@ -158,8 +163,8 @@ def to_facts(stored: Stored) -> list[object]:
         stored.stale_while_revalidate_seconds,
         stored.stale_if_error_seconds,
         stored.decided_by,
-        sorted(stored.tags),
-        sorted(stored.withheld),
+        sorted(stored.tags) if stored.tags else [],
+        sorted(stored.withheld) if stored.withheld else [],
     ]
 
 

@@ -35,7 +35,8 @@ class Places:
 
     def ruling(self, status: int, fields: Fields) -> Ruling:
         """What rules a response with this status and these fields."""
-        return ruling_of(status, tuple([fields[at] for at in self.rules]))
+        rules = self.rules
+        return ruling_of(status, (fields[rules[0]],) if len(rules) == 1 else tuple([fields[at] for at in rules]))
 
 
 @by_names
@@ -66,7 +67,7 @@ def storable(request: Request, head: Head, request_at: float, response_at: float
     if reason is not None:
         return NotStored(reason)
     selecting = vary.selecting(request.fields, fields) if places.varies else ()
-    ages = [fields[at][1] for at in places.ages]
+    ages = [fields[at][1] for at in places.ages] if places.ages else ()
     if not places.is_kept_whole:
         fields = headers.end_to_end(fields)
         places = places_of(fields)

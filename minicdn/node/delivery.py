@@ -10,7 +10,7 @@ from itertools import compress
 from minicdn.core.cachestatus import add_cache_status, cache_status
 from minicdn.core.conditional import CONDITIONALS, evaluate, not_modified_fields
 from minicdn.core.digests import digest_value, wants_sha256
-from minicdn.core.freshness import age_seconds, served_fields
+from minicdn.core.freshness import age_line, age_seconds, served_fields
 from minicdn.core.headers import first, has, without
 from minicdn.core.message import Fields, Request
 from minicdn.core.names import Names, by_names
@@ -87,6 +87,15 @@ def whole_fields(found: Found, now: float, name: str) -> list[tuple[bytes, bytes
     return _sized(found, fields)
 
 
+def lines_behind(found: Found, now: float, name: str) -> Lines | None:
+    """What stands behind the stored lines in whole_fields(), but for the length: Age, and where it came from. None where not all of the
+    stored lines are sent, or more than that."""
+    stored = found.entry.stored
+    if stored is None or found.span is not None or found.entry.body.sha256 is not None or (stored.withheld and found.forward is None):
+        return None
+    return origin_lines(found, age_seconds(stored, now), name, is_aged=True)
+
+
 def _own_fields(found: Found, age: int) -> list[tuple[bytes, bytes]]:
     stored = found.entry.stored
     return served_fields(stored, age, validated=found.forward is not None) if stored is not None else list(found.entry.head.fields)
@@ -107,15 +116,15 @@ def _with_digest(asked: Fields, found: Found, fields: list[tuple[bytes, bytes]])
     return fields if digest is None else [*fields, (b"Repr-Digest", digest_value({"sha-256": digest}))]
 
 
-def origin_lines(found: Found, age: int, name: str) -> Lines:
+def origin_lines(found: Found, age: int, name: str, *, is_aged: bool = False) -> Lines:
     """Who handled it, and where it came from: the owner's Cache-Status, Via, our Cache-Status, and X-Cache for those who grep.
-    age: of what is stored, in seconds."""
+    age: of what is stored, in seconds. is_aged: that is said before."""
     stored, detail = found.entry.stored, found.detail
     ttl = int(stored.lifetime_seconds) - age if stored is not None else None  # negative once stale (RFC 9211 §2.4)
     is_stored = stored is not None and found.entry.body.is_kept
     forward = found.forward, found.forward_status, found.is_collapsed
     say = _remembered if len(detail) <= ALIKE_BYTES_MAX and (found.member is None or len(found.member) <= ALIKE_BYTES_MAX) else _said_lines
-    return say(name, found.member, found.source, detail, forward, ttl, is_stored, found.is_stale)
+    return say(name, found.member, found.source, detail, forward, ttl, is_stored, found.is_stale, age if is_aged else None)
 
 
 def _said_lines(
@@ -127,6 +136,7 @@ def _said_lines(
     ttl: int | None,
     is_stored: bool,
     is_stale: bool,
+    age: int | None,
 ) -> Lines:
     forward, status, is_collapsed = forwarded
     own = cache_status(
@@ -140,7 +150,8 @@ def _said_lines(
         detail=detail or source,
     )
     word = "STALE" if is_stale else "HIT" if forward is None else "MISS"
-    before = add_cache_status((), member) if member is not None else ()
+    before = [] if age is None else [age_line(age)]
+    before = before if member is None else add_cache_status(before, member)
     return (*add_cache_status(add_via(before, name), own), (b"X-Cache", f"{word} from {name} ({source})".encode()))
 
 

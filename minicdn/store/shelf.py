@@ -24,6 +24,8 @@ from minicdn.store.memorycache import MemoryCache
 from minicdn.store.sharing import SharedLines
 
 VARIANTS_MAX = 64
+NOTHING: list[Entry] = []
+"""Of a key that nothing is stored of: a list that stays empty, since nobody may change what find() returns."""
 DISK_ENTRIES_MIN, DISK_INDEX_PART = 1000, 4
 
 
@@ -59,7 +61,7 @@ class Shelf:
 
     def find(self, key: str) -> list[Entry]:
         """The variants of a key; not to be changed by the caller."""
-        return self._entries.get(key, [])
+        return self._entries.get(key, NOTHING)
 
     def keys(self) -> Iterator[str]:
         return iter(list(self._entries))
@@ -116,10 +118,12 @@ class Shelf:
     def keep(self, entry: Entry) -> None:
         """A body that is whole: keep its entry, in the place of the same variant's earlier one. One that was withdrawn meanwhile (a
         purge), or that can't be kept, is dropped."""
-        if entry.stored is not None and entry in self.find(entry.key):
+        variants = self._entries.get(entry.key, NOTHING)
+        if entry.stored is not None and entry in variants:
             self._settle_head(entry, entry.stored)
             if self._memory.keep(entry) or self._disk.keep(entry):
-                self._replace_others(entry)
+                if len(variants) > 1:
+                    self._replace_others(entry)
                 return
         self.withdraw(entry)
         self.drop(entry.body)
@@ -222,10 +226,7 @@ class Shelf:
         self.begin(entry)
 
     def _replace_others(self, entry: Entry) -> None:
-        variants = self.find(entry.key)
-        if len(variants) == 1:
-            return
-        for other in list(variants):
+        for other in list(self.find(entry.key)):
             if other is not entry and not other.body.is_filling and is_same_variant(other.stored, entry.stored):
                 self.remove(other)
 

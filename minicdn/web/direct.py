@@ -20,7 +20,7 @@ from minicdn.core.message import Fields, Request
 from minicdn.core.target import parse_target
 from minicdn.core.via import add_via
 from minicdn.errors import ClientError
-from minicdn.node.delivery import deliver, whole_fields
+from minicdn.node.delivery import deliver, lines_behind
 from minicdn.node.fill import Outcome
 from minicdn.node.found import Begun, Found
 from minicdn.node.limits import is_loopback
@@ -30,7 +30,7 @@ from minicdn.web.answering import COPIED_BYTES_MAX
 from minicdn.web.content import Content
 from minicdn.web.peerlane import RPC_LINE, PeerLane
 from minicdn.web.plain import Plain
-from minicdn.web.protocol import response_head
+from minicdn.web.protocol import response_head, whole_head
 
 VERSION = b" HTTP/1.1\r\n"
 TARGET_BYTES_MAX = 1024
@@ -44,8 +44,8 @@ class Direct:
     """Of one node. peers: None where they have to prove who they are."""
 
     def __init__(self, node: Node, content: Content, peers: PeerLane | None) -> None:
-        self._node = node
-        self._content = content
+        self.node = node
+        self.content = content
         self._express = content.express
         self._peers = peers
 
@@ -59,19 +59,19 @@ class Direct:
             return is_taken
         line_end = data.find(VERSION, 4, LINE_BYTES_MAX)
         plain = self._express.plain(data[line_end + VERSION_BYTES :]) if line_end > 0 else None
-        if plain is None or not self._express.is_open() or (self._node.limits.has_up and not is_loopback(connection.client)):
+        if plain is None or not self._express.is_open() or (self.node.limits.has_up and not is_loopback(connection.client)):
             return False
         request = self._request(data[4:line_end], plain)
         if request is None:
             return False
-        entries = self._node.cache.stored_for(request.key)
+        entries = self.node.cache.stored_for(request.key)
         if entries:
             return self._serve(connection, request, plain, entries)
         return not plain.asked and self._wait(connection, request, plain, data)
 
     def _request(self, target: bytes, plain: Plain) -> Request | None:
         try:
-            key = parse_target(target, self._node.ignored_query)
+            key = parse_target(target, self.node.ignored_query)
         except ClientError:
             return None
         return None if key.startswith("/_") or target.startswith(b"/_") else Request("GET", target, key, plain.fields)
@@ -82,7 +82,7 @@ class Direct:
             return False
         if any(name == b"range" and b"," in value for name, value in plain.asked):
             return False
-        found = self._node.cache.find_fresh(request)
+        found = self.node.cache.find_fresh(request)
         if found is None:
             return False
         self._express.offer(request, found)
@@ -92,22 +92,14 @@ class Direct:
 
     def _wait(self, connection: Any, request: Request, plain: Plain, data: bytes) -> bool:
         waiting = Waiting(self, connection, request, plain, data)
-        if self._content.shedding.is_short:
+        if self.content.shedding.is_short:
             return False
-        begun = self._node.cache.begin(request, waiting.inform)
+        begun = self.node.cache.begin(request, waiting.inform)
         if begun is None:
             return False
         connection.cycle = waiting
         waiting.wait(begun)
         return True
-
-    @property
-    def node(self) -> Node:
-        return self._node
-
-    @property
-    def content(self) -> Content:
-        return self._content
 
 
 class _Quiet:
@@ -159,7 +151,7 @@ class Waiting:
         if self._begun is not None:
             self._begun.fill.not_when_answered(self._end_wait)
             self._begun.fill.release()
-        self._note(0, 0, "none")
+        self._note(0, 0, "none", self._direct.node.clock.wall())
 
     def _end_wait(self) -> None:
         if self.response_complete:
@@ -185,10 +177,10 @@ class Waiting:
     def answer(self, found: Found) -> None:
         """In one write. What was found lies in memory, whole."""
         node, connection = self._direct.node, self._connection
-        status, fields, content = self._said(found)
+        now = node.clock.wall()
+        status, head, content = self._said(found, now)
         found.release()
         self.response_complete = True
-        head = response_head(status, fields, keeps_alive=self.keep_alive)
         transport, length = connection.transport, len(content)
         if length < COPIED_BYTES_MAX:
             transport.write(head + content)
@@ -199,21 +191,25 @@ class Waiting:
             transport.close()
         if not is_loopback(connection.client):
             node.limits.note_up(length)
-        self._note(status, length, found.source)
+        self._note(status, length, found.source, now)
         connection.on_response_complete()
 
-    def _said(self, found: Found) -> tuple[int, Fields, Any]:
-        """Status, fields and content."""
-        now, name = self._direct.node.clock.wall(), self._direct.content.name
-        if not self._plain.asked and found.span is None:
-            return found.entry.head.status, whole_fields(found, now, name), found.entry.body.read_whole() or b""
+    def _said(self, found: Found, now: float) -> tuple[int, bytes, Any]:
+        """Status, head and content."""
+        name, body = self._direct.content.name, found.entry.body
+        more = None if self._plain.asked else lines_behind(found, now, name)
+        if more is not None:
+            head = found.entry.head
+            length = body.length if head.status not in (204, 304) else None
+            return head.status, whole_head(head.status, head.fields, more, length, keeps_alive=self.keep_alive), body.read_whole() or b""
         delivery = deliver(self._request, found, now, name=name, boundary="")
+        written = response_head(delivery.status, delivery.fields, keeps_alive=self.keep_alive)
         if not delivery.parts:
-            return delivery.status, delivery.fields, b""
-        part, content = delivery.parts[0], found.entry.body.read_whole() or b""
-        return delivery.status, delivery.fields, content if part.end is None else memoryview(content)[part.start : part.end]
+            return delivery.status, written, b""
+        part, content = delivery.parts[0], body.read_whole() or b""
+        return delivery.status, written, content if part.end is None else memoryview(content)[part.start : part.end]
 
-    def _note(self, status: int, sent_bytes: int, source: str) -> None:
+    def _note(self, status: int, sent_bytes: int, source: str, now: float) -> None:
         node = self._direct.node
         values = node.counters.values
         values["requests_count"] += 1
@@ -224,9 +220,8 @@ class Waiting:
         if node.on_log is None:
             return
         remote = address_text(*(self._connection.client or _NOBODY))
-        clock, is_sent = node.clock, 0 < status < 400
-        seconds, now = clock.monotonic() - self._begun_at, int(clock.wall())
-        line = (self._request.key, remote, self._plain.user_agent, is_sent, None, "GET", status, sent_bytes, source, seconds, now)
+        is_sent, seconds = 0 < status < 400, node.clock.monotonic() - self._begun_at
+        line = (self._request.key, remote, self._plain.user_agent, is_sent, None, "GET", status, sent_bytes, source, seconds, int(now))
         node.on_log(LogLine._make(line))
 
 

@@ -33,7 +33,12 @@ NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _BREAKS = re.compile(rb"[\r\n\0]")
 _OWN = frozenset((b"connection", b"transfer-encoding"))
+_OWN_AND_LENGTH = _OWN | {b"content-length"}
 _COLON_JOIN = b": ".join
+WRITTEN_MAX = 512
+"""Of what answers have in common, some lines each."""
+
+Lines = tuple[tuple[bytes, bytes], ...]
 
 
 def protocol_class() -> type[asyncio.Protocol]:
@@ -141,6 +146,36 @@ def response_head(status: int, fields: Fields, *, is_chunked: bool = False, keep
     if not keeps_alive:
         lines.append(b"connection: close")
     return b"\r\n".join((status_line(status), *lines, b"\r\n"))
+
+
+@by_names
+def _kept_beside_length(names: Names) -> tuple[bool, ...] | None:
+    """The same, without Content-Length."""
+    kept = tuple([name.lower() not in _OWN_AND_LENGTH for name in names])
+    return None if all(kept) else kept
+
+
+def whole_head(status: int, fields: Fields, more: Lines, length: int | None, *, keeps_alive: bool = True) -> bytes:
+    """response_head() of the same lines without their Content-Length, then `more`, then the length as it is here. more: lines that other
+    answers have, too; they are written once."""
+    kept = _kept_beside_length(fields)
+    lines = list(map(_COLON_JOIN, fields if kept is None else compress(fields, kept)))
+    text = b" ".join(lines)
+    if b"\n" in text or b"\r" in text or b"\0" in text:
+        rest = [line for line in fields if line[0].lower() != b"content-length"]
+        sized = [*rest, *more] if length is None else [*rest, *more, (b"Content-Length", b"%d" % length)]
+        return response_head(status, sized, keeps_alive=keeps_alive)
+    lines.append(_written(more))
+    if length is not None:
+        lines.append(b"Content-Length: %d" % length)
+    if not keeps_alive:
+        lines.append(b"connection: close")
+    return b"\r\n".join((status_line(status), *lines, b"\r\n"))
+
+
+@lru_cache(WRITTEN_MAX)
+def _written(lines: Lines) -> bytes:
+    return b"\r\n".join([_BREAKS.sub(b"", name) + b": " + _BREAKS.sub(b" ", value) for name, value in lines])
 
 
 def path_of(target: bytes) -> tuple[bytes, bytes]:

@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicdn.core import headers
+from minicdn.core.conditional import CONDITIONALS
 from minicdn.core.freshness import storable
 from minicdn.core.message import Head, Request
 from minicdn.core.stored import Stored
-from minicdn.node.delivery import deliver, status_member
+from minicdn.node.delivery import deliver, lines_behind, status_member
 from minicdn.node.found import Found
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.memory import MemoryStorage
-from minicdn.web.protocol import response_head
+from minicdn.web.protocol import response_head, whole_head
 from tests.property.plain_answers import _status_member, plain_head, plainly_delivered
 from tests.property.test_rulings import asks, heads, policies
 from tests.unit.core.making import NOW
@@ -68,12 +69,19 @@ def test_an_answer_is_what_it_would_be_alone(request, more, head, policy, found,
         entry.head, entry.stored = stored.head, stored
     request = Request(method, request.target, request.key, (*request.fields, *more))
     answer = Found(entry, **found)
+    more_asked = request.names & {b"range", b"want-repr-digest", *CONDITIONALS}
     plain = plainly_delivered(request, answer, NOW + after, name="minicdn-n", boundary="b")
     for _ in range(2):
         given_ = deliver(request, answer, NOW + after, name="minicdn-n", boundary="b")
         assert given_ == plain
         assert status_member(answer, NOW + after, "minicdn-n") == _status_member(answer, NOW + after, "minicdn-n")
         assert response_head(given_.status, given_.fields) == plain_head(plain.status, plain.fields)
+        more = lines_behind(answer, NOW + after, "minicdn-n")
+        if more is not None and not more_asked and method == "GET":
+            length = entry.body.length if head.status not in (204, 304) else None
+            for keeps_alive in (True, False):
+                whole = whole_head(head.status, entry.head.fields, more, length, keeps_alive=keeps_alive)
+                assert whole == plain_head(plain.status, plain.fields, keeps_alive=keeps_alive)
 
 
 octets = st.binary(max_size=6) | st.sampled_from((b"Connection", b"transfer-ENCODING", b"a\r\nb", b"\0", b"Con\nnection", b"X"))
@@ -84,6 +92,14 @@ def test_a_head_is_written_line_by_line(status, fields, is_chunked, keeps_alive)
     named = {"is_chunked": is_chunked, "keeps_alive": keeps_alive}
     assert response_head(status, fields, **named) == plain_head(status, fields, **named)
     assert response_head(status, tuple(fields), **named) == plain_head(status, fields, **named)
+
+
+@given(st.lists(st.tuples(octets | st.just(b"content-LENGTH"), octets), max_size=5), st.none() | st.integers(0, 9), st.booleans())
+def test_the_head_of_a_whole_is_written_line_by_line(fields, length, keeps_alive):
+    more = ((b"Age", b"0"), (b"Cache-Status", b"x\r\ny"))
+    sized = [*headers.without(fields, {b"content-length"}), *more, *([] if length is None else [(b"Content-Length", b"%d" % length)])]
+    plain = plain_head(200, sized, keeps_alive=keeps_alive)
+    assert whole_head(200, fields, more, length, keeps_alive=keeps_alive) == plain
 
 
 def test_the_strategies_reach_a_digest():

@@ -103,3 +103,10 @@ def test_marks_come_through_text() -> None:
 def test_an_entry_comes_through_the_wire() -> None:
     entry = journal_of(2).since(Mark("abc", 1))[0]
     assert Entry.from_wire(entry.to_wire()) == entry
+
+
+@pytest.mark.parametrize("text", ["", "a.1", "A.1", "a.1\n", "f" * 32 + "." + "9" * 15, "f" * 33 + ".1", "a." + "1" * 16, None, b"a.1", 7])
+def test_a_mark_is_read_alike_each_time(text: object) -> None:
+    first, again = Mark.parse(text), Mark.parse(text)
+    assert first == again and (first is None or str(first) == text)
+    assert (first is None) == (text not in ("a.1", "f" * 32 + "." + "9" * 15))
