@@ -59,6 +59,10 @@ class DiskBudget:
     def has_reserved(self, storage: DiskStorage, end: int) -> bool:
         return disk_cost(end) <= self._costs.get(storage, 0)
 
+    def room(self, storage: DiskStorage) -> int:
+        """How long its file may become with what is reserved."""
+        return self._costs[storage] - BLOCK_BYTES
+
     def growth(self, storage: DiskStorage, end: int) -> tuple[int, int]:
         """What to reserve for a body that grows to `end`: as much as is good, and the least that will do."""
         step = min(max(end, GROW_STEP_BYTES_MIN), GROW_STEP_BYTES_MAX)

@@ -28,23 +28,21 @@ _INNOCENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ECANCELED)
 FEED_BYTES = 256 * 1024
 """Fits the processor's cache: hashing it reads no memory twice."""
 PROBE_BYTES = 1024 * 1024
-CLAIM_BYTES = 8 * 1024 * 1024
-"""A write into room that is claimed takes a quarter less of the processor: the file system need not find out for each page whether there
-is room for it. No more than this at once, as what is claimed and not written yet is missing elsewhere."""
 
 T = TypeVar("T")
 
 
 class DiskStorage:
     """on_given_up: called once, when the file is closed and is to be deleted. on_damaged: called when bytes that should be there
-    can't be read. on_refused: told of a write that failed and how many bytes are left of it; says whether it is worth another try."""
+    can't be read. on_refused: told of a write that failed and how many bytes are left of it; says whether it is worth another try.
+    room_bytes: how long the file may become as yet, where that is known; so much is claimed on the disk, since a write into such room takes
+    a quarter less of the processor: the file system need not look for each page whether there is some."""
 
     medium = "disk"
 
     __slots__ = (
         *(
             "_claimed_until",
-            "_expected_bytes",
             "_fd",
             "_has_cached_reads",
             "_is_created",
@@ -55,18 +53,11 @@ class DiskStorage:
             "_synced_count",
             "_writes_count",
         ),
-        *("is_damaged", "on_damaged", "on_given_up", "on_refused", "path"),
+        *("is_damaged", "on_damaged", "on_given_up", "on_refused", "path", "room_bytes"),
     )
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        is_found: bool = False,
-        on_given_up: Callable[[DiskStorage], None] | None = None,
-        expected_bytes: int | None = None,
-    ) -> None:
-        """is_found: an earlier run wrote it. expected_bytes: how long it is to be, where that is known."""
+    def __init__(self, path: Path, *, is_found: bool = False, on_given_up: Callable[[DiskStorage], None] | None = None) -> None:
+        """is_found: an earlier run wrote it."""
         self.path = path
         self.on_given_up = on_given_up or (lambda storage: delete_file(storage.path))
         self.on_damaged: Callable[[], None] | None = None
@@ -76,8 +67,7 @@ class DiskStorage:
         self._writes_count, self._synced_count = 0, 0 if is_found else -1
         self._is_wanted = self._is_discarded = self._is_given_up = False
         self._fd: int | None = None
-        self._expected_bytes = expected_bytes or 0
-        self._claimed_until = 0
+        self._claimed_until = self.room_bytes = 0
         self._pins = 0
         self._has_cached_reads = HAS_CACHED_READS
 
@@ -116,19 +106,18 @@ class DiskStorage:
         self._claimed_until = size
         return True
 
-    def _claim_ahead(self, fd: int, offset: int, end: int) -> None:
+    def _claim_ahead(self, fd: int, offset: int) -> None:
         """Where that is refused, the write itself says so, or finds room."""
-        start = max(offset, self._claimed_until)
-        self._claimed_until = min(max(end, start + CLAIM_BYTES), self._expected_bytes)
+        start, self._claimed_until = max(offset, self._claimed_until), self.room_bytes
         try:
-            claim_space(fd, self._claimed_until - start, start)
+            claim_space(fd, self.room_bytes - start, start)
         except OSError:
-            self._claimed_until = self._expected_bytes
+            pass
 
     def _write(self, offset: int, view: memoryview) -> None:
         fd = self._open(create=True)
-        if self._claimed_until < offset + len(view) <= self._expected_bytes:
-            self._claim_ahead(fd, offset, offset + len(view))
+        if self._claimed_until < offset + len(view) <= self.room_bytes:
+            self._claim_ahead(fd, offset)
         while view:
             written = write_at(fd, view, offset)
             offset += written

@@ -133,7 +133,7 @@ class DiskCache:
         if self._folder is None:
             return None
         path = body_path(self._folder.objects, key, f"{self._run}{next(self._names):08x}")
-        storage = DiskStorage(path, on_given_up=self._given_up, expected_bytes=length)
+        storage = DiskStorage(path, on_given_up=self._given_up)
         if not self._has_space(length or 0) or not self._budget.promise(storage, length):
             return None
         storage.on_refused = self._refused
@@ -194,7 +194,11 @@ class DiskCache:
         storage = self._filling.get(body)
         if storage is None or not body.is_kept or self._budget.has_reserved(storage, end):
             return True
-        return any(self._reserve(storage, cost) for cost in self._budget.growth(storage, end))
+        if not any(self._reserve(storage, cost) for cost in self._budget.growth(storage, end)):
+            return False
+        if body.length is not None:
+            storage.room_bytes = min(self._budget.room(storage), body.length)
+        return True
 
     def end_filling(self, body: Body) -> None:
         """It will not be kept: whoever discards the body frees its room. Idempotent."""

@@ -368,29 +368,32 @@ async def test_a_deleted_body_is_not_opened_again(path, disk):
     assert disk.names().count("open") == opened and not body.storage.on_damaged
 
 
-LENGTH = 2 * disk_module.CLAIM_BYTES + 3 * KIB
+LENGTH = 300 * KIB + 7
 
 
-@pytest.mark.parametrize("block", [100 * KIB + 1, disk_module.CLAIM_BYTES, LENGTH], ids=["small", "step", "whole"])
-def test_room_is_claimed_before_it_is_written_and_none_behind_the_end(path, monkeypatch, block):
+@pytest.mark.parametrize("block", [10 * KIB + 1, 100 * KIB, LENGTH])
+def test_room_that_is_given_is_claimed_before_it_is_written_and_once(path, monkeypatch, block):
     claimed, written = [], []
     monkeypatch.setattr(disk_module, "claim_space", lambda fd, size, offset=0: claimed.append((offset, offset + size)))
     monkeypatch.setattr(disk_module, "write_at", lambda fd, view, offset: written.append((offset, claimed[-1][1])) or len(view))
-    storage = DiskStorage(path, expected_bytes=LENGTH)
+    storage = DiskStorage(path)
     for offset in range(0, LENGTH, block):
-        storage.write(offset, bytes(min(block, LENGTH - offset)))
-    assert [start for start, _ in claimed] == [0, *(end for _, end in claimed[:-1])] and claimed[-1][1] == LENGTH
-    assert all(min(offset + block, LENGTH) <= until for offset, until in written)
-    assert len(claimed) <= 3
+        end = min(offset + block, LENGTH)
+        if end > storage.room_bytes:
+            storage.room_bytes = min(2 * end, LENGTH)
+        storage.write(offset, bytes(end - offset))
+        assert claimed[-1][1] == storage.room_bytes and end <= written[-1][1]
+    assert [start for start, _ in claimed] == [0, *(end for _, end in claimed[:-1])]
     storage.discard()
 
 
-@pytest.mark.parametrize("expected_bytes", [None, 10])
-def test_nothing_is_claimed_for_what_was_not_announced(path, monkeypatch, expected_bytes):
+def test_nothing_is_claimed_without_room_or_beyond_it(path, monkeypatch):
     monkeypatch.setattr(disk_module, "claim_space", lambda *_: pytest.fail("claimed"))
-    storage = DiskStorage(path, expected_bytes=expected_bytes)
+    storage = DiskStorage(path)
     storage.write(0, bytes(11))
-    assert path.stat().st_size == 11
+    storage.room_bytes = 11
+    storage.write(11, bytes(11))
+    assert path.stat().st_size == 22
     storage.discard()
 
 
@@ -402,19 +405,10 @@ def test_room_that_is_refused_is_the_affair_of_the_write(path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(disk_module, "claim_space", refuse)
-    storage = DiskStorage(path, expected_bytes=LENGTH)
+    storage = DiskStorage(path)
     storage.on_refused = lambda error, size: pytest.fail("nothing was refused but the claim")
-    for offset in range(0, LENGTH, 1024 * KIB):
-        storage.write(offset, bytes(min(1024 * KIB, LENGTH - offset)))
+    storage.room_bytes = LENGTH
+    for offset in range(0, LENGTH, 10 * KIB):
+        storage.write(offset, bytes(min(10 * KIB, LENGTH - offset)))
     assert refused == [0] and path.stat().st_size == LENGTH
-    storage.discard()
-
-
-@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="this system does not tell blocks")
-def test_what_is_claimed_behind_the_bytes_does_not_lengthen_the_file(path):
-    storage = DiskStorage(path, expected_bytes=LENGTH)
-    storage.write(0, bytes(4096))
-    assert path.stat().st_size == 4096
-    if path.stat().st_blocks * 512 < disk_module.CLAIM_BYTES:
-        pytest.skip("this file system can't give room before bytes are written")
     storage.discard()

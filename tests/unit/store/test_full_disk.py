@@ -121,6 +121,28 @@ async def test_the_room_is_real(tmp_path: Path) -> None:
     await shelf.close()
 
 
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="this system does not tell blocks")
+@pytest.mark.parametrize("length", [None, 4 * MIB])
+@on_loop
+async def test_what_is_claimed_for_a_body_that_grows_is_no_more_than_the_budget_counts(tmp_path: Path, length: int | None) -> None:
+    shelf = make_shelf(tmp_path)
+    await shelf.open()
+    entry = begin(shelf, "/file", length)
+    claimed = 0
+    for end in range(100 * KIB, 4 * MIB, 100 * KIB):
+        assert shelf.has_room_for(entry.body, end)
+        entry.body.write(end - 100 * KIB, bytes(100 * KIB))
+        (file,) = [path for path in (tmp_path / "objects").glob("??/*") if path.name.endswith(".body")]
+        assert file.stat().st_size == end
+        assert file.stat().st_blocks * 512 <= shelf.statistics()["disk_used_bytes"]
+        claimed += file.stat().st_blocks * 512 > end + 64 * KIB
+    if length is None:
+        assert not claimed, "nobody knows where it ends"
+    elif not claimed:
+        pytest.skip("this file system can't give room before bytes are written")
+    await shelf.close()
+
+
 @on_loop
 async def test_what_somebody_is_about_to_read_does_not_leave(tmp_path: Path) -> None:
     shelf = make_shelf(tmp_path, disk=2 * LARGE)
