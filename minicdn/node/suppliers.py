@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from minicdn.core.conditional import is_strong, strong_validator, validation_fields
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_facts, is_fresh, storable
 from minicdn.core.headers import first, has_any
-from minicdn.core.message import Head, Inform, Request
+from minicdn.core.message import Fields, Head, Inform, Request
 from minicdn.core.partial import part_fields, saying_parts, span_of, whole_head
 from minicdn.core.pieces import Dealer
 from minicdn.core.target import parse_target, split_absolute
@@ -234,10 +235,12 @@ class UpstreamSupplier:
             raise
 
 
-def _force_of(request: Request) -> list[tuple[bytes, bytes]]:
-    """A precondition of the origin's (If-Match) that fails must be failed by what the upstream has now (RFC 9111 §4.3.2): the owner
-    has to ask it."""
-    return [(b"cache-control", b"no-cache")] if has_any(request.fields, ORIGINS_CONDITIONS) else []
+@lru_cache(256)
+def _question_fields(fields: Fields, name: str) -> Fields:
+    """What an owner is told of a client's fields, who says the same in each of its requests. A precondition of the origin's (If-Match)
+    that fails must be failed by what the upstream has now (RFC 9111 §4.3.2): the owner has to ask it."""
+    force = [(b"cache-control", b"no-cache")] if has_any(fields, ORIGINS_CONDITIONS) else []
+    return tuple(add_via([*forwarded_fields(fields), *force], name))
 
 
 def _range_of_partial(request: Request, held: Entry | None) -> bytes | None:
@@ -295,18 +298,15 @@ class PeerSupplier:
     ) -> Supply:
         """asker: this node's URL, where it would take a deal for an answer. Raises PeerError where the peer can't be talked to (or is
         busy); UpstreamError and ClientError where it says so itself."""
-        message = FetchRequest(
-            method=request.method,
-            key=request.key,
-            target=None if (full := full_key(request)) == request.key else full,
-            fields=add_via([*forwarded_fields(request.fields), *_force_of(request)], self._name),
-            wants_fresh=wants_fresh,
-            held=held_tag(held.stored) if held is not None else None,
-            range=part.range if part is not None else _range_of_partial(request, held),
-            validator=part.validator if part is not None else None,
-            mark=self._mark(),
-            asker=asker,
-        )
+        message = FetchRequest(request.method, request.key, _question_fields(tuple(request.fields), self._name))
+        message.mark, message.asker, message.wants_fresh = self._mark(), asker, wants_fresh
+        if held is not None:
+            message.held, message.range = held_tag(held.stored), _range_of_partial(request, held)
+        if part is not None:
+            message.range, message.validator = part.range, part.validator
+        full = full_key(request)
+        if full != request.key:
+            message.target = full
         self._counters.add("peer_requests_count")
         try:
             with self._leash.hold(url):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
-
-import httpx
 
 from minicdn.core.headers import first
-from minicdn.core.message import Inform
+from minicdn.core.message import Fields, Inform
 from minicdn.core.pieces import Pieces
 from minicdn.errors import ClientError, PeerBusy, PeerError
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
-from minicdn.wire.fetch import FetchAnswer, FetchRequest
-from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NoneFree, host_field, parse_base
+from minicdn.wire.fetch import FetchAnswer, FetchRequest, Questions
+from minicdn.wire.http import Base, Exchange, ExchangeError, HttpDoor, NoneFree, host_field, parse_base
 from minicdn.wire.pieces import PIECES_TARGET, PieceRequest, PieceStream
 from minicdn.wire.pieces import PieceAnswer as PiecesAnswer
 from minicdn.wire.signing import Signed, Signer
@@ -25,6 +22,7 @@ LOOK_BYTES_MAX = 64 * 1024
 HEAD_LENGTH_FIELD = b"x-minicdn-head"
 """How many bytes of the answer are the map; the body's follow."""
 HEAD_BYTES_MAX = 1024 * 1024
+PEERS_MAX, LENGTHS_MAX = 4096, 256
 PIECES_BLOCK_BYTES = 256 * 1024
 """Whoever gets a piece from its owner has nobody waiting but a client, most of the time."""
 REASON_BYTES_MAX = 512
@@ -38,13 +36,13 @@ class PeerAnswer:
 
     answer: FetchAnswer
     _exchange: Exchange
-    _chunks: AsyncIterator[bytes]
     _early: bytes
-    _is_all: bool = False
+    _chunks: AsyncIterator[bytes] | None = None
+    """None: all of it came at once, and `_early` is the body."""
 
     def take_whole(self) -> bytes | None:
         """All of the body, where it came at once. Then there is nothing left to read."""
-        if not self._is_all or len(self._early) != self.answer.length:
+        if self._chunks is not None or len(self._early) != self.answer.length:
             return None
         early, self._early = self._early, b""
         return early
@@ -55,8 +53,9 @@ class PeerAnswer:
             if self._early:
                 early, self._early = self._early, b""
                 yield early
-            async for chunk in self._chunks:
-                yield chunk
+            if self._chunks is not None:
+                async for chunk in self._chunks:
+                    yield chunk
         except ExchangeError as error:
             raise PeerError(f"the peer broke off: {error}") from error
 
@@ -65,7 +64,8 @@ class PeerAnswer:
         self._exchange.gather(batch_bytes, is_sure=is_sure)
 
     async def close(self) -> None:
-        await self._chunks.aclose()  # type: ignore[attr-defined]
+        if self._chunks is not None:
+            await self._chunks.aclose()  # type: ignore[attr-defined]
         await self._exchange.close()
 
 
@@ -77,19 +77,20 @@ class PeerClient:
         self._door = door
         self._signer = signer
         self._knows = knows
-        self._bases: dict[str, httpx.URL] = {}
+        self._questions = Questions()
+        self._peers: dict[str, _Peer] = {}
 
     async def fetch(self, url: str, request: FetchRequest, on_interim: Inform | None = None) -> PeerAnswer:
         """Ask the peer at `url`. on_interim: told of the upstream's 1xx answers, as the peer passes them on. Raises PeerError where it
         can't be reached or makes no sense."""
-        exchange, signed = await self._send(url, FETCH_TARGET, encode(request.to_wire()), on_interim)
+        exchange, signed = await self._send(url, FETCH_TARGET, self._questions.encode(request), on_interim)
         try:
             whole = exchange.take_whole()
             if whole is not None:
                 head, early = _split(url, exchange, signed, whole)
-                return PeerAnswer(FetchAnswer.from_wire(head), exchange, exchange.chunks(), early, True)
-            found, chunks, early = await _read_head(url, exchange, signed)
-            return PeerAnswer(FetchAnswer.from_wire(found), exchange, chunks, early)
+                return PeerAnswer(FetchAnswer.from_wire(decode(head, as_tuples=True)), exchange, early)
+            head, chunks, early = await _read_head(url, exchange, signed)
+            return PeerAnswer(FetchAnswer.from_wire(decode(head, as_tuples=True)), exchange, early, chunks)
         except ClientError as error:
             await exchange.close()
             raise PeerError(f"{url}: its answer can't be read: {error}") from error
@@ -101,8 +102,8 @@ class PeerClient:
         """Ask the peer at `url` for pieces. Raises PeerError where it can't be reached or makes no sense."""
         exchange, signed = await self._send(url, PIECES_TARGET, encode(request.to_wire()))
         try:
-            found, chunks, early = await _read_head(url, exchange, signed)
-            answer = PiecesAnswer.from_wire(found, request)
+            head, chunks, early = await _read_head(url, exchange, signed)
+            answer = PiecesAnswer.from_wire(decode(head), request)
             exchange.gather(PIECES_BLOCK_BYTES)
             return PieceStream(answer, Pieces(request.length, request.size), exchange, chunks, early)
         except ClientError as error:
@@ -116,7 +117,7 @@ class PeerClient:
         """Whether anything answers at that URL. What, is for questions to tell."""
         if self._knows is not None and not self._knows(url):
             return False
-        base = self._base(url)
+        base = self._peer(url).base
         try:
             exchange = await self._door.send("GET", base, LOOK_TARGET, [(b"Host", host_field(base))])
             try:
@@ -132,29 +133,46 @@ class PeerClient:
     async def _send(self, url: str, target: bytes, message: bytes, on_interim: Inform | None = None) -> tuple[Exchange, Signed | None]:
         if self._knows is not None and not self._knows(url):
             raise PeerError(f"{url} is not in the list of peers")
-        base = self._base(url)
-        fields = [(b"Host", host_field(base)), (b"Content-Type", CONTENT_TYPE.encode()), (b"Content-Length", str(len(message)).encode())]
+        peer = self._peer(url)
+        fields: Fields = peer.fields_of.get(len(message)) or peer.learn(len(message))
         signed = self._signer.sign(url, "POST", target, message) if self._signer is not None else None
         if signed is not None:
-            fields.append((b"Authorization", signed.field))
+            fields = [*fields, (b"Authorization", signed.field)]
         try:
-            return await self._door.send("POST", base, target, fields, message, on_interim=on_interim), signed
+            return await self._door.send("POST", peer.base, target, fields, message, on_interim=on_interim), signed
         except NoneFree as error:
             raise PeerBusy(f"{url}: {error}") from error
         except ExchangeError as error:
             raise PeerError(f"{url}: {error}") from error
 
-    def _base(self, url: str) -> httpx.URL:
-        base = self._bases.get(url)
-        if base is None:
-            if len(self._bases) > 4096:
-                self._bases.clear()
-            base = self._bases[url] = parse_base(url)
-        return base
+    def _peer(self, url: str) -> _Peer:
+        peer = self._peers.get(url)
+        if peer is None:
+            if len(self._peers) >= PEERS_MAX:
+                self._peers.clear()
+            peer = self._peers[url] = _Peer(parse_base(url))
+        return peer
 
 
-async def _read_head(url: str, exchange: Exchange, signed: Signed | None) -> tuple[dict[str, Any], AsyncIterator[bytes], bytes]:
-    """The map that an answer begins with, what follows it, and what of that has come already. Raises PeerError, ClientError(400)."""
+class _Peer:
+    """What is said to a peer in each question: the same, but for the message's length."""
+
+    __slots__ = ("base", "fields_of")
+
+    def __init__(self, base: Base) -> None:
+        self.base = base
+        self.fields_of: dict[int, Fields] = {}
+
+    def learn(self, length: int) -> Fields:
+        fields = ((b"Host", host_field(self.base)), (b"Content-Type", CONTENT_TYPE.encode()), (b"Content-Length", b"%d" % length))
+        if len(self.fields_of) >= LENGTHS_MAX:
+            self.fields_of.clear()
+        self.fields_of[length] = fields
+        return fields
+
+
+async def _read_head(url: str, exchange: Exchange, signed: Signed | None) -> tuple[bytes, AsyncIterator[bytes], bytes]:
+    """The map that an answer begins with, what follows it, and what of that has come already. Raises PeerError."""
     wanted, collected, chunks = _head_length(exchange), bytearray(), exchange.chunks()
     if not wanted:
         raise PeerError(f"{url} answered {exchange.status} where a peer's answer should be{await _reason(exchange)}")
@@ -166,7 +184,7 @@ async def _read_head(url: str, exchange: Exchange, signed: Signed | None) -> tup
     return _checked(url, exchange, signed, bytes(collected[:wanted])), chunks, bytes(collected[wanted:])
 
 
-def _split(url: str, exchange: Exchange, signed: Signed | None, whole: bytes) -> tuple[dict[str, Any], bytes]:
+def _split(url: str, exchange: Exchange, signed: Signed | None, whole: bytes) -> tuple[bytes, bytes]:
     """The same of an answer that came all at once: the map, and what follows it."""
     wanted = _head_length(exchange)
     if not wanted:
@@ -179,16 +197,23 @@ def _split(url: str, exchange: Exchange, signed: Signed | None, whole: bytes) ->
 
 def _head_length(exchange: Exchange) -> int:
     """0: that is no peer's answer."""
-    announced = first(exchange.fields, HEAD_LENGTH_FIELD) if exchange.status == 200 else None
-    is_number = announced is not None and announced.isdigit() and len(announced) <= len(str(HEAD_BYTES_MAX))
-    length = int(announced) if announced is not None and is_number else 0
+    if exchange.status != 200:
+        return 0
+    fields = exchange.fields
+    if len(fields) == 3 and fields[1][0] == HEAD_LENGTH_FIELD and fields[0][0] == b"content-type":  # as a peer says them
+        announced: bytes | None = fields[1][1]
+    else:
+        announced = first(fields, HEAD_LENGTH_FIELD)
+    if announced is None or len(announced) > len(str(HEAD_BYTES_MAX)) or not announced.isdigit():
+        return 0
+    length = int(announced)
     return length if length <= HEAD_BYTES_MAX else 0
 
 
-def _checked(url: str, exchange: Exchange, signed: Signed | None, head: bytes) -> dict[str, Any]:
+def _checked(url: str, exchange: Exchange, signed: Signed | None, head: bytes) -> bytes:
     if signed is not None and not signed.is_mine(200, head, exchange.fields):
         raise PeerError(f"{url}: its answer is not signed with this cluster's token")
-    return decode(head)
+    return head
 
 
 async def _reason(exchange: Exchange) -> str:
