@@ -160,8 +160,6 @@ def to_facts(stored: Stored) -> list[object]:
     ]
 
 
-_PLAIN_FACTS = (tuple, float, float, bool, bool, bool, float, float, str, tuple, tuple)
-"""Types of facts, as a peer's message is read, that need not be looked at one by one."""
 _FAR = 1e18
 
 
@@ -171,8 +169,13 @@ def from_facts(facts: object, head: Head, age_at_sender_seconds: float, now: flo
     try:
         selecting, date, lifetime, validates, is_lasting, immutable, revalidate, on_error, decided_by, tags, withheld, *_ = facts  # type: ignore[misc]
         age = max(0.0, float(age_at_sender_seconds))
-        is_plain = (*map(type, facts),) == _PLAIN_FACTS and not (selecting or tags or withheld)  # type: ignore[call-overload]
-        if is_plain and -_FAR <= date <= _FAR and -_FAR <= lifetime <= _FAR and -_FAR <= revalidate <= _FAR and -_FAR <= on_error <= _FAR:
+        if (
+            selecting == tags == withheld == ()
+            and type(date) is type(lifetime) is type(revalidate) is type(on_error) is float
+            and -_FAR <= date <= _FAR and -_FAR <= lifetime <= _FAR and -_FAR <= revalidate <= _FAR and -_FAR <= on_error <= _FAR
+            and type(validates) is type(is_lasting) is type(immutable) is bool
+            and type(decided_by) is str
+        ):  # fmt: skip
             until, why = now + lifetime - age, sys.intern(decided_by)
             return Stored(head, (), now, now, date, age, lifetime, until, validates, is_lasting, immutable, revalidate, on_error, why)
         lifetime = _number(lifetime)

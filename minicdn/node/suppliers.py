@@ -130,8 +130,11 @@ def is_early_news(entry: Entry, others: Iterable[Entry], now: float) -> bool:
     )
 
 
-def _deal(answer: FetchAnswer) -> Deal | None:
-    return Deal(tuple(Dealer(url, weight) for url, weight in answer.deal), answer.hint) if answer.deal else None
+_KINDS = {"unchanged": Kind.UNCHANGED, "pass": Kind.PASS}
+
+
+def _deal(answer: FetchAnswer) -> Deal:
+    return Deal(tuple(Dealer(url, weight) for url, weight in answer.deal), answer.hint)
 
 
 def _part_head(head: Head, answer: FetchAnswer) -> Head | None:
@@ -331,13 +334,13 @@ class PeerSupplier:
                 raise ClientError(answer.status, answer.detail)
         head = Head(answer.status, answer.fields)
         return Supply(
-            kind={"unchanged": Kind.UNCHANGED, "pass": Kind.PASS}.get(answer.kind, Kind.FOUND),
+            kind=_KINDS.get(answer.kind, Kind.FOUND),
             head=head,
             stored=self._received(url, answer, head),
             length=answer.length,
             offset=answer.offset,
             end=answer.end,
-            part_head=_part_head(head, answer),
+            part_head=_part_head(head, answer) if answer.end is not None else None,
             source="peer",
             chunks=self._counted(url, found),
             close=found.close,
@@ -345,7 +348,7 @@ class PeerSupplier:
             status=answer.upstream_status,
             member=answer.member,
             is_stale=answer.is_stale,
-            deal=_deal(answer),
+            deal=_deal(answer) if answer.deal else None,
             take_whole=lambda: self._take_whole(found),
             gather=found.gather,
         )

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from minicdn.core.message import Fields
@@ -40,12 +39,14 @@ def fields_to_wire(fields: Fields) -> list[list[bytes]]:
 def fields_from_wire(items: Any) -> tuple[tuple[bytes, bytes], ...]:
     """Raises ClientError(400)."""
     try:
-        lines = tuple(map(tuple, items))
-    except TypeError:
-        lines = ((),)
-    if not (_TWO.issuperset(map(len, lines)) and _BYTES.issuperset(map(type, chain.from_iterable(lines)))):
-        raise ClientError(400, "a field line is not a pair of bytes")
-    return lines  # type: ignore[return-value]
+        lines = items if type(items) is tuple else tuple(map(tuple, items))
+        for line in lines:
+            name, value = line
+            if type(name) is not bytes or type(value) is not bytes or type(line) is not tuple:
+                raise ValueError
+    except (TypeError, ValueError):
+        raise ClientError(400, "a field line is not a pair of bytes") from None
+    return lines
 
 
 @dataclass(slots=True)
@@ -139,10 +140,14 @@ def _usual_answer(found: Any) -> FetchAnswer | None:
     table is to say what it is."""
     if type(found) is not dict or (*found,) != _USUAL_NAMES:
         return None
-    values = kind, status, fields, stored, age_seconds, length, source, detail, member, upstream_status = (*found.values(),)
-    if (*map(type, values),) != _USUAL_TYPES or kind not in KINDS or len(fields) > FIELDS_MAX * 4:
+    kind, status, fields, stored, age_seconds, length, source, detail, member, upstream_status = found.values()
+    if kind not in KINDS or type(fields) is not tuple or len(fields) > FIELDS_MAX * 4 or type(stored) is not tuple:
         return None
-    if not (0 <= status <= 599 and 0 <= upstream_status <= 999 and 0 <= age_seconds <= 1e15 and 0 <= length <= INTEGER_MAX):
+    if type(status) is not int or type(upstream_status) is not int or not (0 <= status <= 599 and 0 <= upstream_status <= 999):
+        return None
+    if type(age_seconds) is not float or type(length) is not int or not (0 <= age_seconds <= 1e15 and 0 <= length <= INTEGER_MAX):
+        return None
+    if type(source) is not str or type(detail) is not str or type(member) is not bytes:
         return None
     if len(source) > 16 or len(detail) > 4096 or len(member) > 4096:
         return None
@@ -236,11 +241,9 @@ def _dealer(item: Any) -> tuple[str, float]:
     return take.text("url", length_max=512), take.number("weight", high=1e6)
 
 
-_TWO, _BYTES = frozenset((2,)), frozenset((bytes,))
 _QUESTION = b"\xa6method\xa3GET\xa3key"
 _KEY_AT = 1 + len(_QUESTION)
 _USUAL_NAMES = ("kind", "status", "fields", "stored", "age_seconds", "length", "source", "detail", "member", "upstream_status")
-_USUAL_TYPES = (str, int, tuple, tuple, float, int, str, str, bytes, int)
 _REQUEST: dict[str, tuple[Any, Read]] = {
     "method": (None, _method),
     "key": (None, _key),

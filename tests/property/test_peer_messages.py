@@ -53,11 +53,13 @@ questions = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(questions)
 def test_a_question_is_made_of_the_same_octets(asked: FetchRequest) -> None:
     assert QUESTIONS.encode(asked) == ENCODER.encode(asked.to_wire()) == encode(asked.to_wire())
 
 
+@settings(deadline=None)
 @given(questions)
 def test_the_rest_of_a_question_says_all_but_its_key(asked: FetchRequest) -> None:
     message = encode(asked.to_wire())
@@ -71,7 +73,7 @@ def test_the_rest_of_a_question_says_all_but_its_key(asked: FetchRequest) -> Non
     assert (other.fields, other.mark, other.asker) == (tuple(asked.fields), asked.mark, asked.asker)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(questions.map(lambda asked: encode(asked.to_wire())), st.binary(max_size=8), st.integers(0, 60), st.integers(0, 4))
 def test_a_question_that_can_be_split_says_that_key(message: bytes, octets: bytes, at: int, cut: int) -> None:
     """Whatever is wrong with it: unless a name stands twice, or it is refused, its key is the one."""
@@ -131,7 +133,7 @@ def test_the_usual_answer_takes_the_short_way() -> None:
     assert fetch._usual_answer(decode(encode(ANSWER), as_tuples=True)) == by_table(decode(encode(ANSWER)) | {"stored": ((), 1.0)})
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.data())
 def test_an_answer_is_read_as_by_the_table(data: Any) -> None:
     found = dict(ANSWER)
@@ -144,7 +146,7 @@ def test_an_answer_is_read_as_by_the_table(data: Any) -> None:
     assert outcome(FetchAnswer.from_wire, read_back) == outcome(by_table, read_back)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=12), st.integers(0, 300), st.integers(0, 12))
 def test_an_answer_with_other_octets_in_it_is_refused_likewise(octets: bytes, at: int, cut: int) -> None:
     message = encode(ANSWER)
@@ -157,6 +159,7 @@ def test_an_answer_with_other_octets_in_it_is_refused_likewise(octets: bytes, at
     assert outcome(FetchAnswer.from_wire, found) == outcome(by_table, found)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | ODD.map(lambda value: encode({"a": value})))
 def test_lists_are_bounded_and_refused_alike_as_tuples(octets: bytes) -> None:
     assert outcome(lambda: as_lists(decode(octets))) == outcome(lambda: as_lists(decode(octets, as_tuples=True)))
@@ -183,7 +186,7 @@ def as_tuples(value: Any) -> Any:
     return tuple(map(as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.data())
 def test_facts_are_read_alike_from_lists_and_from_tuples(data: Any) -> None:
     """Lists are never plain, so each of them is looked at."""
