@@ -168,12 +168,25 @@ def to_facts(stored: Stored) -> list[object]:
     ]
 
 
+_FAR = 1e18
+
+
 def from_facts(facts: object, head: Head, age_at_sender_seconds: float, now: float) -> Stored:
     """The response on this node's clock: it is as old now as its sender said (RFC 9111 §4.2.3, corrected_age_value). head: as it is to be
     stored. Raises ValueError for anything that to_facts does not make; what a later version may add behind it is skipped."""
     try:
         selecting, date, lifetime, validates, is_lasting, immutable, revalidate, on_error, decided_by, tags, withheld, *_ = facts  # type: ignore[misc]
-        lifetime, age = _number(lifetime), max(0.0, float(age_at_sender_seconds))
+        age = max(0.0, float(age_at_sender_seconds))
+        if (
+            selecting == tags == withheld == ()
+            and type(date) is type(lifetime) is type(revalidate) is type(on_error) is float
+            and -_FAR <= date <= _FAR and -_FAR <= lifetime <= _FAR and -_FAR <= revalidate <= _FAR and -_FAR <= on_error <= _FAR
+            and type(validates) is type(is_lasting) is type(immutable) is bool
+            and type(decided_by) is str
+        ):  # fmt: skip
+            until, why = now + lifetime - age, sys.intern(decided_by)
+            return Stored(head, (), now, now, date, age, lifetime, until, validates, is_lasting, immutable, revalidate, on_error, why)
+        lifetime = _number(lifetime)
         return Stored(
             head,
             _selecting(selecting),

@@ -7,12 +7,13 @@ the fill's affair. Only a transport failure (PeerError) may move it on; an answe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from minicdn.core.conditional import is_strong, validation_fields
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_facts, is_fresh, storable
 from minicdn.core.headers import first, has_any
-from minicdn.core.message import Head, Inform, Request
+from minicdn.core.message import Fields, Head, Inform, Request
 from minicdn.core.partial import part_fields, saying_parts, span_of, whole_head
 from minicdn.core.pieces import Dealer
 from minicdn.core.target import parse_target, split_absolute
@@ -71,8 +72,11 @@ def is_early_news(entry: Entry, others: Iterable[Entry], now: float) -> bool:
     )
 
 
-def _deal(answer: FetchAnswer) -> Deal | None:
-    return Deal(tuple(Dealer(url, weight) for url, weight in answer.deal), answer.hint) if answer.deal else None
+_KINDS = {"unchanged": Kind.UNCHANGED, "pass": Kind.PASS}
+
+
+def _deal(answer: FetchAnswer) -> Deal:
+    return Deal(tuple(Dealer(url, weight) for url, weight in answer.deal), answer.hint)
 
 
 def _part_head(head: Head, answer: FetchAnswer) -> Head | None:
@@ -194,10 +198,12 @@ class UpstreamSupplier:
         )
 
 
-def _force_of(request: Request) -> list[tuple[bytes, bytes]]:
-    """A precondition of the origin's (If-Match) that fails must be failed by what the upstream has now (RFC 9111 §4.3.2): the owner
-    has to ask it."""
-    return [(b"cache-control", b"no-cache")] if has_any(request.fields, ORIGINS_CONDITIONS) else []
+@lru_cache(256)
+def _question_fields(fields: Fields, name: str) -> Fields:
+    """What an owner is told of a client's fields, who says the same in each of its requests. A precondition of the origin's (If-Match)
+    that fails must be failed by what the upstream has now (RFC 9111 §4.3.2): the owner has to ask it."""
+    force = [(b"cache-control", b"no-cache")] if has_any(fields, ORIGINS_CONDITIONS) else []
+    return tuple(add_via([*forwarded_fields(fields), *force], name))
 
 
 def _range_of_partial(request: Request, held: Entry | None) -> bytes | None:
@@ -312,18 +318,16 @@ class PeerSupplier:
         return self._leash.keep(url, act)
 
     def _message(self, request: Request, held: Entry | None, part: Part | None, wants_fresh: bool, asker: str | None) -> FetchRequest:
-        return FetchRequest(
-            method=request.method,
-            key=request.key,
-            target=None if (full := full_key(request)) == request.key else full,
-            fields=add_via([*forwarded_fields(request.fields), *_force_of(request)], self._name),
-            wants_fresh=wants_fresh,
-            held=held_tag(held.stored) if held is not None else None,
-            range=part.range if part is not None else _range_of_partial(request, held),
-            validator=part.validator if part is not None else None,
-            mark=self._mark(),
-            asker=asker,
-        )
+        message = FetchRequest(request.method, request.key, _question_fields(tuple(request.fields), self._name))
+        message.mark, message.asker, message.wants_fresh = self._mark(), asker, wants_fresh
+        if held is not None:
+            message.held, message.range = held_tag(held.stored), _range_of_partial(request, held)
+        if part is not None:
+            message.range, message.validator = part.range, part.validator
+        full = full_key(request)
+        if full != request.key:
+            message.target = full
+        return message
 
     def _supply(self, url: str, found: PeerAnswer) -> Supply:
         answer = found.answer
@@ -336,20 +340,20 @@ class PeerSupplier:
                 raise ClientError(answer.status, answer.detail)
         head = Head(answer.status, answer.fields)
         return Supply(
-            kind={"unchanged": Kind.UNCHANGED, "pass": Kind.PASS}.get(answer.kind, Kind.FOUND),
+            kind=_KINDS.get(answer.kind, Kind.FOUND),
             head=head,
             stored=self._received(url, answer, head),
             length=answer.length,
             offset=answer.offset,
             end=answer.end,
-            part_head=_part_head(head, answer),
+            part_head=_part_head(head, answer) if answer.end is not None else None,
             source="peer",
             arriving=FromPeer(url, found, self._leash, self._counters, self._limits),
             detail=answer.detail,
             status=answer.upstream_status,
             member=answer.member,
             is_stale=answer.is_stale,
-            deal=_deal(answer),
+            deal=_deal(answer) if answer.deal else None,
         )
 
     def _received(self, url: str, answer: FetchAnswer, head: Head) -> Stored | None:

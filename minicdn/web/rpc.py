@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from minicdn.core.freshness import current_age, to_facts
 from minicdn.core.headers import end_to_end
@@ -210,6 +211,25 @@ def describe(node: Node, name: str, fetch: FetchRequest, request: Request, found
         upstream_status=found.forward_status or entry.head.status,
         is_stale=found.is_stale,
     )
+
+
+def describe_hit(node: Node, name: str, found: Found) -> dict[str, Any]:
+    """The same of all of a fresh entry, for a plain GET, as to_wire() would have it."""
+    entry, stored, now = found.entry, found.entry.stored, node.clock.wall()
+    assert stored is not None
+    status = entry.head.status
+    return {
+        "kind": "answered" if status >= 400 else "found",
+        "status": status,
+        "fields": add_via(entry.head.fields, name),
+        "stored": to_facts(stored),
+        "age_seconds": current_age(stored, now),
+        "length": entry.body.length,
+        "source": found.source,
+        "detail": found.detail or found.forward or "hit",
+        "member": status_member(found, now, name),
+        "upstream_status": found.forward_status or status,
+    }
 
 
 def check_target(node: Node, key: str, target: str | None) -> None:

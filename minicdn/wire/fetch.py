@@ -14,19 +14,22 @@ body's bytes, while they arrive. Its kind says what they are:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from minicdn.core.message import Fields
 from minicdn.core.target import parse_target
 from minicdn.errors import ClientError
-from minicdn.wire.codec import Taker
+from minicdn.wire.codec import INTEGER_MAX, Encoder, Taker
 from minicdn.wire.reading import Read, anything, flag, integer, listed, number, octets, read, said, text
 
 KINDS = ("found", "answered", "unchanged", "pass", "busy", "failed", "refused")
 FIELDS_MAX = 256
 KEY_LENGTH_MAX = 16 * 1024
 DEALERS_MAX = 16 * 1024
+ALIKE_MAX, ALIKE_BYTES_MAX = 512, 2048
+"""How many kinds of questions are remembered, and how long one may be: clients send few different sets of fields."""
 
 
 def fields_to_wire(fields: Fields) -> list[list[bytes]]:
@@ -36,9 +39,10 @@ def fields_to_wire(fields: Fields) -> list[list[bytes]]:
 def fields_from_wire(items: Any) -> tuple[tuple[bytes, bytes], ...]:
     """Raises ClientError(400)."""
     try:
-        lines = tuple(map(tuple, items))
-        for name, value in lines:
-            if type(name) is not bytes or type(value) is not bytes:
+        lines = items if type(items) is tuple else tuple(map(tuple, items))
+        for line in lines:
+            name, value = line
+            if type(name) is not bytes or type(value) is not bytes or type(line) is not tuple:
                 raise ValueError
     except (TypeError, ValueError):
         raise ClientError(400, "a field line is not a pair of bytes") from None
@@ -128,7 +132,78 @@ class FetchAnswer:
 
     @classmethod
     def from_wire(cls, found: Any) -> FetchAnswer:
-        return cls(**read(found, _ANSWER, ("kind",)))
+        return _usual_answer(found) or cls(**read(found, _ANSWER, ("kind",)))
+
+
+def _usual_answer(found: Any) -> FetchAnswer | None:
+    """The answer that to_wire() makes where nothing is special, at once: all names in their order, each value of its type. None: the
+    table is to say what it is."""
+    if type(found) is not dict or (*found,) != _USUAL_NAMES:
+        return None
+    kind, status, fields, stored, age_seconds, length, source, detail, member, upstream_status = found.values()
+    if kind not in KINDS or type(fields) is not tuple or len(fields) > FIELDS_MAX * 4 or type(stored) is not tuple:
+        return None
+    if type(status) is not int or type(upstream_status) is not int or not (0 <= status <= 599 and 0 <= upstream_status <= 999):
+        return None
+    if type(age_seconds) is not float or type(length) is not int or not (0 <= age_seconds <= 1e15 and 0 <= length <= INTEGER_MAX):
+        return None
+    if type(source) is not str or type(detail) is not str or type(member) is not bytes:
+        return None
+    if len(source) > 16 or len(detail) > 4096 or len(member) > 4096:
+        return None
+    lines = fields_from_wire(fields)
+    return FetchAnswer(kind, status, lines, stored, age_seconds, length, 0, None, source, detail, member, upstream_status)
+
+
+class Questions:
+    """What one node asks, as bytes. Its questions differ in the key, most of them, so the rest is remembered."""
+
+    def __init__(self) -> None:
+        self._encode = Encoder().encode
+        self._alike: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
+
+    def encode(self, asked: FetchRequest) -> bytes:
+        """The bytes of its to_wire()."""
+        is_usual = asked.held is None and asked.range is None and asked.validator is None and asked.target is None
+        if not is_usual or asked.wants_fresh or asked.method != "GET":
+            return self._encode(asked.to_wire())
+        fields = tuple(asked.fields)
+        ends = self._alike.get((fields, asked.mark, asked.asker))
+        if ends is None:
+            ends = self._learn(fields, asked.mark, asked.asker)
+        return b"".join((ends[0], self._encode(asked.key), ends[1]))
+
+    def _learn(self, fields: Fields, mark: str, asker: str | None) -> tuple[bytes, bytes]:
+        whole = self._encode(FetchRequest("GET", "", fields, mark=mark, asker=asker).to_wire())
+        ends = whole[:_KEY_AT], whole[_KEY_AT + 1 :]
+        if len(whole) <= ALIKE_BYTES_MAX:
+            if len(self._alike) >= ALIKE_MAX:
+                self._alike.clear()
+            self._alike[fields, mark, asker] = ends
+        return ends
+
+
+def split_question(message: bytes) -> tuple[str, bytes]:
+    """The key in a question as Questions makes them, and the bytes of all the rest; "" in any other. Where the rest is the same, all but
+    the key is."""
+    if message[1:_KEY_AT] != _QUESTION or len(message) < _KEY_AT + 2:
+        return "", b""
+    start, length = _KEY_AT + 1, message[_KEY_AT]
+    if length == 0xD9:
+        start, length = start + 1, message[start]
+    elif 0xA0 <= length < 0xC0:
+        length -= 0xA0
+    else:
+        return "", b""
+    key, rest = message[start : start + length], message[start + length :]
+    if len(key) < length or key[:1] != b"/" or key[:2] == b"/_" or not key.isascii():
+        return "", b""
+    return key.decode("ascii"), message[:1] + rest
+
+
+def says_each_once(message: bytes, found: Mapping[str, Any]) -> bool:
+    """Whether no name stands twice in a question that could be split, so that nothing behind its key says another. found: what it says."""
+    return message[0] == 0x80 | len(found)
 
 
 def _method(value: Any) -> str:
@@ -160,12 +235,15 @@ def _fields(count_max: int) -> Read:
 
 
 def _dealer(item: Any) -> tuple[str, float]:
-    if not isinstance(item, list) or len(item) != 2:
+    if not isinstance(item, list | tuple) or len(item) != 2:
         raise ClientError(400, "a dealer is not a pair of URL and weight")
     take = Taker({"url": item[0], "weight": item[1]})
     return take.text("url", length_max=512), take.number("weight", high=1e6)
 
 
+_QUESTION = b"\xa6method\xa3GET\xa3key"
+_KEY_AT = 1 + len(_QUESTION)
+_USUAL_NAMES = ("kind", "status", "fields", "stored", "age_seconds", "length", "source", "detail", "member", "upstream_status")
 _REQUEST: dict[str, tuple[Any, Read]] = {
     "method": (None, _method),
     "key": (None, _key),

@@ -368,10 +368,14 @@ def _take_settings(take: Taker) -> SharedSettings | None:
 
 def _line_to_wire(line: LogLine) -> dict[str, Any]:
     """A note travels as JSON text: msgpack has no whole numbers beyond 64 bits, and its own bounds of nesting."""
-    found: dict[str, Any] = dict(zip(LogLine._fields, line, strict=True))
-    found["header_data"] = None if line.header_data is None else json.dumps(line.header_data)
-    found["key"], found["user_agent"] = line.key[:TEXT_MAX], line.user_agent[:TEXT_MAX]
-    return found
+    key, remote_addr, user_agent, success, note, method, status, size, source, seconds, timestamp = line
+    return {
+        "key": key if len(key) <= TEXT_MAX else key[:TEXT_MAX],
+        "remote_addr": remote_addr,
+        "user_agent": user_agent if len(user_agent) <= TEXT_MAX else user_agent[:TEXT_MAX],
+        "success": success, "header_data": None if note is None else json.dumps(note), "method": method, "status": status,
+        "bytes": size, "source": source, "duration_seconds": seconds, "timestamp": timestamp,
+    }  # fmt: skip
 
 
 def _line_from_wire(item: Any) -> LogLine:

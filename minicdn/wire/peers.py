@@ -6,14 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from minicdn.core.headers import first
-from minicdn.core.message import Inform
+from minicdn.core.message import Fields, Inform
 from minicdn.core.pieces import Pieces
 from minicdn.errors import ClientError, PeerBusy, PeerError
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
-from minicdn.wire.fetch import FetchAnswer, FetchRequest
+from minicdn.wire.fetch import FetchAnswer, FetchRequest, Questions
 from minicdn.wire.http import Base, Exchange, ExchangeError, HttpDoor, NoneFree, host_field, parse_base
 from minicdn.wire.pieces import PIECES_TARGET, PieceRequest, PieceStream
 from minicdn.wire.pieces import PieceAnswer as PiecesAnswer
@@ -25,6 +23,7 @@ LOOK_BYTES_MAX = 64 * 1024
 HEAD_LENGTH_FIELD = b"x-minicdn-head"
 """How many bytes of the answer are the map; the body's follow."""
 HEAD_BYTES_MAX = 1024 * 1024
+PEERS_MAX, LENGTHS_MAX = 4096, 256
 PIECES_BLOCK_BYTES = 256 * 1024
 """Whoever gets a piece from its owner has nobody waiting but a client, most of the time."""
 REASON_BYTES_MAX = 512
@@ -38,14 +37,13 @@ class PeerAnswer:
 
     answer: FetchAnswer
     _exchange: Exchange
-    _chunks: AsyncIterator[bytes] | None
     _early: bytes
-    _is_all: bool = False
-    """_early is all that came, and no more comes; then _chunks is None."""
+    _chunks: AsyncIterator[bytes] | None = None
+    """None: all of it came at once, and `_early` is the body."""
 
     def take_whole(self) -> bytes | None:
         """All of the body, where it came at once. Then there is nothing left to read."""
-        if not self._is_all or len(self._early) != self.answer.length:
+        if self._chunks is not None or len(self._early) != self.answer.length:
             return None
         early, self._early = self._early, b""
         return early
@@ -92,12 +90,13 @@ class PeerClient:
         self._door = door
         self._signer = signer
         self._knows = knows
-        self._bases: dict[str, httpx.URL] = {}
+        self._questions = Questions()
+        self._peers: dict[str, _Peer] = {}
 
     async def fetch(self, url: str, request: FetchRequest, on_interim: Inform | None = None) -> PeerAnswer:
         """Ask the peer at `url`. on_interim: told of the upstream's 1xx answers, as the peer passes them on. Raises PeerError where it
         can't be reached or makes no sense."""
-        exchange, signed = await self._send(url, FETCH_TARGET, encode(request.to_wire()), on_interim)
+        exchange, signed = await self._send(url, FETCH_TARGET, self._questions.encode(request), on_interim)
         return await self._answer(url, exchange, signed)
 
     def begin(self, url: str, request: FetchRequest, came: Callable[[], None], on_interim: Inform | None) -> BegunFetch | None:
@@ -105,10 +104,12 @@ class PeerClient:
         else go_on()."""
         if self._knows is not None and not self._knows(url):
             return None
-        message, base = encode(request.to_wire()), self._base(url)
+        message, peer = self._questions.encode(request), self._peer(url)
+        fields: Fields = peer.fields_of.get(len(message)) or peer.learn(len(message))
         signed = self._signer.sign(url, "POST", FETCH_TARGET, message) if self._signer is not None else None
-        fields = _fields(base, message, signed)
-        begun = self._door.begin("POST", base, FETCH_TARGET, fields, message, came, on_interim=on_interim)
+        if signed is not None:
+            fields = [*fields, (b"Authorization", signed.field)]
+        begun = self._door.begin("POST", peer.base, FETCH_TARGET, fields, message, came, on_interim=on_interim)
         return None if begun is None else BegunFetch(begun, signed)
 
     def all(self, url: str, begun: BegunFetch) -> PeerAnswer:
@@ -133,15 +134,15 @@ class PeerClient:
 
     def _whole_answer(self, url: str, exchange: Exchange, signed: Signed | None, whole: bytes) -> PeerAnswer:
         head, early = _split(url, exchange, signed, whole)
-        return PeerAnswer(FetchAnswer.from_wire(head), exchange, None, early, True)
+        return PeerAnswer(FetchAnswer.from_wire(decode(head, as_tuples=True)), exchange, early)
 
     async def _answer(self, url: str, exchange: Exchange, signed: Signed | None) -> PeerAnswer:
         try:
             whole = exchange.take_whole()
             if whole is not None:
                 return self._whole_answer(url, exchange, signed, whole)
-            found, chunks, early = await _read_head(url, exchange, signed)
-            return PeerAnswer(FetchAnswer.from_wire(found), exchange, chunks, early)
+            head, chunks, early = await _read_head(url, exchange, signed)
+            return PeerAnswer(FetchAnswer.from_wire(decode(head, as_tuples=True)), exchange, early, chunks)
         except ClientError as error:
             await exchange.close()
             raise PeerError(f"{url}: its answer can't be read: {error}") from error
@@ -153,8 +154,8 @@ class PeerClient:
         """Ask the peer at `url` for pieces. Raises PeerError where it can't be reached or makes no sense."""
         exchange, signed = await self._send(url, PIECES_TARGET, encode(request.to_wire()))
         try:
-            found, chunks, early = await _read_head(url, exchange, signed)
-            answer = PiecesAnswer.from_wire(found, request)
+            head, chunks, early = await _read_head(url, exchange, signed)
+            answer = PiecesAnswer.from_wire(decode(head), request)
             exchange.gather(PIECES_BLOCK_BYTES)
             return PieceStream(answer, Pieces(request.length, request.size), exchange, chunks, early)
         except ClientError as error:
@@ -168,7 +169,7 @@ class PeerClient:
         """Whether anything answers at that URL. What, is for questions to tell."""
         if self._knows is not None and not self._knows(url):
             return False
-        base = self._base(url)
+        base = self._peer(url).base
         try:
             exchange = await self._door.send("GET", base, LOOK_TARGET, [(b"Host", host_field(base))])
             try:
@@ -184,34 +185,46 @@ class PeerClient:
     async def _send(self, url: str, target: bytes, message: bytes, on_interim: Inform | None = None) -> tuple[Exchange, Signed | None]:
         if self._knows is not None and not self._knows(url):
             raise PeerError(f"{url} is not in the list of peers")
-        base = self._base(url)
+        peer = self._peer(url)
+        fields: Fields = peer.fields_of.get(len(message)) or peer.learn(len(message))
         signed = self._signer.sign(url, "POST", target, message) if self._signer is not None else None
+        if signed is not None:
+            fields = [*fields, (b"Authorization", signed.field)]
         try:
-            fields = _fields(base, message, signed)
-            return await self._door.send("POST", base, target, fields, message, on_interim=on_interim), signed
+            return await self._door.send("POST", peer.base, target, fields, message, on_interim=on_interim), signed
         except NoneFree as error:
             raise PeerBusy(f"{url}: {error}") from error
         except ExchangeError as error:
             raise PeerError(f"{url}: {error}") from error
 
-    def _base(self, url: str) -> httpx.URL:
-        base = self._bases.get(url)
-        if base is None:
-            if len(self._bases) > 4096:
-                self._bases.clear()
-            base = self._bases[url] = parse_base(url)
-        return base
+    def _peer(self, url: str) -> _Peer:
+        peer = self._peers.get(url)
+        if peer is None:
+            if len(self._peers) >= PEERS_MAX:
+                self._peers.clear()
+            peer = self._peers[url] = _Peer(parse_base(url))
+        return peer
 
 
-def _fields(base: Base, message: bytes, signed: Signed | None) -> list[tuple[bytes, bytes]]:
-    fields = [(b"Host", host_field(base)), (b"Content-Type", CONTENT_TYPE.encode()), (b"Content-Length", b"%d" % len(message))]
-    if signed is not None:
-        fields.append((b"Authorization", signed.field))
-    return fields
+class _Peer:
+    """What is said to a peer in each question: the same, but for the message's length."""
+
+    __slots__ = ("base", "fields_of")
+
+    def __init__(self, base: Base) -> None:
+        self.base = base
+        self.fields_of: dict[int, Fields] = {}
+
+    def learn(self, length: int) -> Fields:
+        fields = ((b"Host", host_field(self.base)), (b"Content-Type", CONTENT_TYPE.encode()), (b"Content-Length", b"%d" % length))
+        if len(self.fields_of) >= LENGTHS_MAX:
+            self.fields_of.clear()
+        self.fields_of[length] = fields
+        return fields
 
 
-async def _read_head(url: str, exchange: Exchange, signed: Signed | None) -> tuple[dict[str, Any], AsyncIterator[bytes], bytes]:
-    """The map that an answer begins with, what follows it, and what of that has come already. Raises PeerError, ClientError(400)."""
+async def _read_head(url: str, exchange: Exchange, signed: Signed | None) -> tuple[bytes, AsyncIterator[bytes], bytes]:
+    """The map that an answer begins with, what follows it, and what of that has come already. Raises PeerError."""
     wanted, collected, chunks = _head_length(exchange), bytearray(), exchange.chunks()
     if not wanted:
         raise PeerError(f"{url} answered {exchange.status} where a peer's answer should be{await _reason(exchange)}")
@@ -223,7 +236,7 @@ async def _read_head(url: str, exchange: Exchange, signed: Signed | None) -> tup
     return _checked(url, exchange, signed, bytes(collected[:wanted])), chunks, bytes(collected[wanted:])
 
 
-def _split(url: str, exchange: Exchange, signed: Signed | None, whole: bytes) -> tuple[dict[str, Any], bytes]:
+def _split(url: str, exchange: Exchange, signed: Signed | None, whole: bytes) -> tuple[bytes, bytes]:
     """The same of an answer that came all at once: the map, and what follows it."""
     wanted = _head_length(exchange)
     if not wanted:
@@ -236,16 +249,23 @@ def _split(url: str, exchange: Exchange, signed: Signed | None, whole: bytes) ->
 
 def _head_length(exchange: Exchange) -> int:
     """0: that is no peer's answer."""
-    announced = first(exchange.fields, HEAD_LENGTH_FIELD) if exchange.status == 200 else None
-    is_number = announced is not None and announced.isdigit() and len(announced) <= len(str(HEAD_BYTES_MAX))
-    length = int(announced) if announced is not None and is_number else 0
+    if exchange.status != 200:
+        return 0
+    fields = exchange.fields
+    if len(fields) == 3 and fields[1][0] == HEAD_LENGTH_FIELD and fields[0][0] == b"content-type":  # as a peer says them
+        announced: bytes | None = fields[1][1]
+    else:
+        announced = first(fields, HEAD_LENGTH_FIELD)
+    if announced is None or len(announced) > len(str(HEAD_BYTES_MAX)) or not announced.isdigit():
+        return 0
+    length = int(announced)
     return length if length <= HEAD_BYTES_MAX else 0
 
 
-def _checked(url: str, exchange: Exchange, signed: Signed | None, head: bytes) -> dict[str, Any]:
+def _checked(url: str, exchange: Exchange, signed: Signed | None, head: bytes) -> bytes:
     if signed is not None and not signed.is_mine(200, head, exchange.fields):
         raise PeerError(f"{url}: its answer is not signed with this cluster's token")
-    return decode(head)
+    return head
 
 
 async def _reason(exchange: Exchange) -> str:

@@ -7,7 +7,7 @@ the reader, is left as it is, so that a newer peer may say more. A value that do
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from minicdn.errors import ClientError
@@ -89,9 +89,9 @@ def flag(value: Any) -> bool:
     return value
 
 
-def listed(value: Any, count_max: int) -> list[Any]:
-    """A list, whose items are yet to be looked at."""
-    if type(value) is not list or len(value) > count_max:
+def listed(value: Any, count_max: int) -> Sequence[Any]:
+    """A list, whose items are yet to be looked at. (A tuple, where decode() makes those of lists.)"""
+    if type(value) not in (list, tuple) or len(value) > count_max:
         raise ClientError(400, f"it is no list of at most {count_max}")
     return value
 

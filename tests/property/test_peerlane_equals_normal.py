@@ -22,6 +22,7 @@ PLAIN = [(b"host", b"h"), (b"user-agent", b"x"), (b"accept-encoding", b"gzip"), 
 TELLING = [
     (b"via", b"1.1 minicdn-n"), (b"cache-control", b"no-cache"), (b"cache-control", b"only-if-cached"), (b"cache-control", b"max-stale=99"),
     (b"authorization", b"Basic eDp5"), (b"pragma", b"no-cache"), (b"accept-encoding", b"br"),
+    (b"range", b"bytes=0-1"),
 ]  # fmt: skip
 
 
@@ -42,6 +43,8 @@ def questions(draw: Any) -> bytes:
         asker=draw(st.sampled_from([None, "", "http://10.0.0.9:1"])),
     )
     message = encode(fetch.to_wire())
+    if not draw(often):  # a name stands twice: the last one counts
+        message = bytes((message[0] + 1,)) + message[1:] + encode({"key": draw(st.sampled_from(KEYS))})[1:]
     if not draw(often):
         message = message[: draw(st.integers(0, len(message)))]
     lines = [f"Host: {HOST}", "Content-Type: application/msgpack", f"Content-Length: {len(message)}"]
@@ -114,6 +117,32 @@ def test_the_lane_says_what_the_normal_way_says(both: Both, story: list[tuple[fl
         async with asyncio.timeout(30):
             for step in story:
                 await both.play(*step)
+
+    both.runner.run(run())
+
+
+def test_a_question_that_says_its_key_twice_teaches_nothing(both: Both) -> None:
+    """What stands behind the key of one question must not be taken for the rest of another's."""
+    plain = encode(FetchRequest("GET", "/plain", PLAIN).to_wire())
+    twice = b"\x84" + plain[1:] + encode({"key": "/joined"})[1:]
+    other = twice.replace(b"/plain", b"/short")
+
+    async def run() -> None:
+        for message in (plain, twice, other, twice, other):
+            head = f"POST /_rpc/get HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: x\r\nContent-Length: {len(message)}\r\n\r\n"
+            await both.play(0.0, [head.encode() + message] * 2)
+
+    both.runner.run(run())
+
+
+def test_a_range_among_the_clients_fields_is_heeded(both: Both) -> None:
+    """No node of ours puts it there."""
+    message = encode(FetchRequest("GET", "/plain", [(b"range", b"bytes=1-2")]).to_wire())
+    head = f"POST /_rpc/get HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: x\r\nContent-Length: {len(message)}\r\n\r\n"
+
+    async def run() -> None:
+        for _ in range(3):
+            await both.play(0.0, [head.encode() + message])
 
     both.runner.run(run())
 

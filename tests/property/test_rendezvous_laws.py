@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicdn.core import rendezvous
@@ -67,6 +67,7 @@ names = st.text(st.characters(min_codepoint=1, max_codepoint=0x24F), min_size=1,
 mixed = st.lists(st.builds(Peer, names, few_weights), max_size=90, unique_by=lambda peer: peer.id)
 
 
+@settings(deadline=None)
 @given(keys | st.just("/\udcff"), mixed, st.none() | st.integers(0, 4))
 def test_the_order_is_that_of_the_scores(key, listed, count):
     assert rank(key, listed, count) == by_definition(key, listed)[:count]
@@ -96,6 +97,7 @@ steps = st.integers(0, 40).flatmap(lambda bits: st.integers(-(1 << bits), 1 << b
 draws = st.lists(st.builds(lambda place, step: min(max(place + step, 0), TOP - 1), places, steps), min_size=1, max_size=80, unique=True)
 
 
+@settings(deadline=None)
 @given(draws, st.none() | st.integers(0, 4))
 def test_the_order_is_that_of_the_scores_however_near_the_draws_are(drawn, count):
     """Floats fall together where draws do not, and then names decide."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from minicdn.core.logline import LogLine
 from minicdn.core.roster import Member, PeerList
 from minicdn.errors import ClientError
-from minicdn.wire.codec import MESSAGE_BYTES_MAX, decode, encode
+from minicdn.wire.codec import MESSAGE_BYTES_MAX, TEXT_MAX, decode, encode
 from minicdn.wire.messages import LOG_BATCH_MAX, Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer, SharedSettings
 
 SHARED = SharedSettings("v1", "https://files.example.com", 4 << 20, 60.0, 10.0, True, False, True, 5.0, 15.0)
@@ -115,3 +115,11 @@ def test_a_note_that_claims_to_be_json_stays_text() -> None:
 def test_a_full_list_fits_into_a_message() -> None:
     members = tuple(Member(f"{number:016x}", f"http://192.168.{number >> 8}.{number & 255}:11001") for number in range(4096))
     assert len(encode(RenewAnswer("ok", peers=PeerList("life.1", members)).to_wire())) < MESSAGE_BYTES_MAX
+
+
+@pytest.mark.parametrize("line", [LINE, LINE._replace(header_data=None), LINE._replace(key="/" + "k" * 70_000, user_agent="u" * 70_000)])
+def test_a_line_says_all_of_its_values_by_their_names(line: LogLine) -> None:
+    found = LogBatch("anna", "http://a", 1, 0, (line,)).to_wire()["lines"][0]
+    assert tuple(found) == LogLine._fields
+    kept = {name: value[:TEXT_MAX] if isinstance(value, str) else value for name, value in line._asdict().items()}
+    assert found == kept | {"header_data": None if line.header_data is None else '{"n": 1000000000000000000000000000000}'}
