@@ -71,7 +71,25 @@ class Outcome:
 
 
 class Fill:
-    """One fill under way."""
+    """One fill under way. What stands in the class is what it begins with."""
+
+    span: tuple[int, int] | None = None
+    outcome: Outcome | None = None
+    on_answered: Callable[[Fill], None] | None = None
+    """Called with the outcome, before anybody who waits."""
+    flight: FlightKey | None = None
+    asked: Asked | None = None
+    told: Told
+    """From the start on."""
+    is_gone = False
+    """A hard purge came before the head: only those who wait get it."""
+    waiting_count = 0
+    entry: Entry | None = None
+    task: asyncio.Task[None] | None = None
+    _future: asyncio.Future[Outcome] | None = None
+    _acts: list[Callable[[], None]] | None = None
+    _when_left: Callable[[], None] | None = None
+    _held: Body | None = None
 
     def __init__(
         self,
@@ -95,24 +113,8 @@ class Fill:
         self.base = base
         self.may_deal = may_deal
         self.may_keep = may_keep
-        self.span: tuple[int, int] | None = None
         self.is_wanted = is_wanted
         self.is_hot = is_hot
-        self.outcome: Outcome | None = None
-        self._future: asyncio.Future[Outcome] | None = None
-        self._acts: list[Callable[[], None]] | None = None
-        self.on_answered: Callable[[Fill], None] | None = None
-        """Called with the outcome, before anybody who waits."""
-        self.flight: FlightKey | None = None
-        self.asked: Asked | None = None
-        self.told = Told()
-        self.is_gone = False
-        """A hard purge came before the head: only those who wait get it."""
-        self._when_left: Callable[[], None] | None = None
-        self._held: Body | None = None
-        self.waiting_count = 0
-        self.entry: Entry | None = None
-        self.task: asyncio.Task[None] | None = None
 
     def join(self) -> None:
         """One more waits for it: until wait_outcome(is_joined=True) has ended, and release() was called."""
