@@ -43,6 +43,8 @@ JOINED_BYTES_MAX = 16 * 1024
 BODY_BYTES_MAX = 1024 * 1024
 """For a larger one the normal way's cost does not show."""
 VERSION = b" HTTP/1.1\r\n"
+VERSION_BYTES = len(VERSION)
+LINE_BYTES_MAX = TARGET_BYTES_MAX + VERSION_BYTES + 5
 OTHERS_MAX = 16
 """Answers to HEAD, If-None-Match and Range beside the whole one."""
 _METHODS = {b"GET /": (4, "GET"), b"HEAD ": (5, "HEAD")}
@@ -145,7 +147,7 @@ class Express:
 
     def serve(self, transport: Any, client: tuple[str, int] | None, data: bytes, fd: int = -1) -> bool:
         """Answers the request in `data`; False, with nothing done, where it is not for the lane. fd: pages.plain_socket()."""
-        line_end = data.find(VERSION, 4, TARGET_BYTES_MAX + len(VERSION) + 5)
+        line_end = data.find(VERSION, 4, LINE_BYTES_MAX)
         start, method = _METHODS.get(data[:5], _NO_METHOD)
         if line_end < 0 or not start:
             return False
@@ -153,7 +155,7 @@ class Express:
         lane = self._lanes.get(target, self)
         if lane is self:
             return False
-        block = data[line_end + len(VERSION) :]
+        block = data[line_end + VERSION_BYTES :]
         plain = self._blocks.get(block, self)
         if plain is self:
             plain = self._learn_block(block)

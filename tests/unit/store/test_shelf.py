@@ -16,7 +16,7 @@ from minicdn.errors import BrokenBody
 from minicdn.store import budget as budget_module
 from minicdn.store.budget import disk_cost
 from minicdn.store.entry import DISK_ENTRY_BYTES, Entry
-from minicdn.store.shelf import VARIANTS_MAX, Shelf
+from minicdn.store.shelf import NOTHING, VARIANTS_MAX, Shelf
 from tests.unit.store.making import (
     KIB,
     MIB,
@@ -51,6 +51,7 @@ async def assert_empty(shelf: Shelf, folder: Path) -> None:
     await recorded(shelf)
     used = {name: value for name, value in shelf.statistics().items() if value}
     assert used == {} and list(shelf.keys()) == []
+    assert shelf.find("/x") == NOTHING == []
     assert shelf._disk._filling == {} and shelf._memory._filling == {} and shelf._disk._budget._promises == {}
     assert files_in(folder) == [] and open_files(folder) == []
 
