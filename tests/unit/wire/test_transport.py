@@ -578,6 +578,27 @@ def test_what_is_gathered_comes_in_blocks_and_a_trickle_all_the_same(run: Any) -
     run(story())
 
 
+@pytest.mark.parametrize("is_sure", [True, False])
+def test_what_is_gathered_is_what_was_sent_on_each_connection_again(run: Any, is_sure: bool) -> None:
+    bodies = [os.urandom(size) for size in (24 * BLOCK + 1, 5, 3 * BLOCK, 24 * BLOCK)]
+
+    async def talk(side: Side) -> None:
+        for body in bodies:
+            await side.head()
+            await side.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    async def story() -> None:
+        async with staged(talk) as stage:
+            for body in bodies:
+                exchange = await stage.send()
+                exchange.gather(2 * BLOCK, is_sure=is_sure)
+                assert b"".join([bytes(chunk) async for chunk in exchange.chunks()]) == body
+                await exchange.close()
+            assert stage.server.connections_count == 1
+
+    run(story())
+
+
 def count_reads(stage: Stage, reads: list[int]) -> None:
     """Of the body that is gathered now, past the parser."""
     connection = next(iter(stage.pool._taken))
