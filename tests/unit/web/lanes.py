@@ -61,6 +61,10 @@ class Upstream:
         self.asked_count = 0
         self.bodies: dict[bytes, bytes] = {}
         self.held: asyncio.Event | None = None
+        self.said_first: int | None = None
+        """So much of an answer is sent at first, and the rest when it is let go on."""
+        self.goes_on = asyncio.Event()
+        self.waits_count = 0
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,7 +78,13 @@ class Upstream:
                 self.asked_count += 1
                 if self.held is not None:
                     await self.held.wait()
-                writer.write(self._answer(head))
+                answer = self._answer(head)
+                if self.said_first is not None:
+                    writer.write(answer[: self.said_first])
+                    answer = answer[self.said_first :]
+                    self.waits_count += 1
+                    await self.goes_on.wait()
+                writer.write(answer)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 

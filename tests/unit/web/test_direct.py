@@ -14,9 +14,36 @@ pytest.importorskip("httptools")
 
 from minicdn.core.message import Request
 from minicdn.web.direct import Waiting
-from tests.unit.web.lanes import Side, Upstream, Watch, Wire, get, upstream
+from tests.unit.web.lanes import ANSWERS, Side, Upstream, Watch, Wire, get, upstream
 
 Story = Callable[[Side, Upstream], Awaitable[None]]
+
+
+CONNECTIONS_COUNT = 8
+
+
+async def keep_connections(side: Side, origin: Upstream) -> None:
+    """To the upstream: a question needs no task then."""
+    origin.held = asyncio.Event()
+    for number in range(CONNECTIONS_COUNT):
+        asked(side, f"/plain/kept/{number}")
+    while origin.asked_count < CONNECTIONS_COUNT:  # noqa: ASYNC110 — there is no event for it
+        await asyncio.sleep(0)
+    let_go(origin)
+    await side.settle()
+    side.lines.clear()
+    side.node.counters.values.update(requests_count=0)
+    origin.asked_count = 0
+
+
+@pytest.fixture(params=[False, True], ids=["in-a-task", "without"], autouse=True)
+def is_kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Each story is told twice: where the upstream has to be connected to, and where there are connections."""
+    monkeypatch.setattr("tests.unit.web.test_direct.ARE_KEPT", request.param)
+    return request.param
+
+
+ARE_KEPT = False
 
 
 def play(story: Story, **settings: Any) -> None:
@@ -30,6 +57,9 @@ def play(story: Story, **settings: Any) -> None:
             side = Side(watch, origin.port, **settings)
             await side.role.start()
             stack.push_async_callback(side.role.stop)
+            if ARE_KEPT:
+                await keep_connections(side, origin)
+                origin.held = asyncio.Event()
             await story(side, origin)
 
     asyncio.run(run())
@@ -112,6 +142,35 @@ def test_a_node_that_closes_says_so_in_the_answer(target: str) -> None:
         let_go(origin)
         await side.settle()
         assert b"\r\nconnection: close\r\n" in wire.octets.lower() and wire.is_closed
+
+    play(story)
+
+
+@pytest.mark.parametrize("target", ["/apart", "/plain", "/no-store"])
+@pytest.mark.parametrize("first_bytes", [1, 20, -4, -1, 0])
+def test_an_answer_that_comes_in_two(target: str, first_bytes: int) -> None:
+    """Cut in its first line, in its head, at the end of the head (−4: before the empty line's end), or in the body."""
+
+    async def story(side: Side, origin: Upstream) -> None:
+        body = ANSWERS[target.encode()][2]
+        origin.said_first = (
+            first_bytes if first_bytes > 0 else len(origin._answer(b"GET %b HTTP/1.1" % target.encode())) - len(body) + first_bytes
+        )
+        if not first_bytes:
+            origin.said_first += len(body) // 2
+        wires = [asked(side, target) for _ in range(3)]
+        leaving = asked(side, target)
+        let_go(origin)
+        while not origin.waits_count:  # noqa: ASYNC110 — there is no event for it
+            await asyncio.sleep(0)
+        for _ in range(20):  # what was sent is read
+            await asyncio.sleep(0.001)
+        leaving.close()
+        origin.goes_on.set()
+        await side.settle()
+        assert [wire.octets.split(b"\r\n\r\n", 1)[1] for wire in wires] == [body] * 3
+        assert len(side.lines) == 4 and [line.status for line in side.lines].count(200) >= 3
+        assert side.node._upstream_door._transport._pool.statistics()["taken_count"] == 0
 
     play(story)
 
