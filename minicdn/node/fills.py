@@ -26,7 +26,7 @@ from minicdn.node.reading import WIDE_BYTES, check, let_come, take_whole
 from minicdn.node.receiving import Receiving, is_about_another, publish
 from minicdn.node.streaming import Streaming
 from minicdn.node.suppliers import is_early_news
-from minicdn.node.supply import Kind, Supply
+from minicdn.node.supply import FOUND, UNCHANGED, Supply
 from minicdn.node.swarms import Swarms
 from minicdn.node.told import Echoes, Told
 from minicdn.store.body import Body
@@ -106,7 +106,7 @@ class Dock:
                 self._go_on(fill)
                 return
             fill.asked = None
-            if supply.kind is Kind.UNCHANGED or (self.swarms is not None and self.swarms.is_for(fill, supply)):
+            if supply.kind is UNCHANGED or (self.swarms is not None and self.swarms.is_for(fill, supply)):
                 self._go_on(fill, supply)
             elif not self._put(fill, supply):
                 body = self._receive(fill, supply)
@@ -127,7 +127,7 @@ class Dock:
         """What comes to the same as _receive() and _take_all(), of a small whole answer to be kept where nothing else is, and of which no
         purge has spoken. False, with nothing done, where it is any other."""
         request, stored = fill.request, supply.stored
-        is_whole = supply.kind is Kind.FOUND and supply.end is None and not supply.offset and stored is not None
+        is_whole = supply.kind is FOUND and supply.end is None and not supply.offset and stored is not None
         if not is_whole or request.method != "GET" or not (fill.may_keep and fill.told.is_nothing):
             return False
         if not self._shelf.may_put(request.key, supply.length):
@@ -215,10 +215,10 @@ class Dock:
             status = supply.head.status
             if is_failure(status) and self._serve_stale(fill, f"the upstream answered {status}", status):
                 return
-            if supply.kind is Kind.UNCHANGED and not is_about_another(fill, supply):
+            if supply.kind is UNCHANGED and not is_about_another(fill, supply):
                 self._receiving.confirm(fill, supply)
                 return
-            if supply.kind is Kind.UNCHANGED:
+            if supply.kind is UNCHANGED:
                 await supply.close()
                 fill.held = None  # that 304 helps nobody: ask without a condition
                 supply = await self._streaming.ask(fill, fill.part)
@@ -247,7 +247,7 @@ class Dock:
     async def _ask_of_held(self, fill: Fill) -> Supply:
         """What is confirmed may have left the shelf meanwhile (no room, a hard purge): then it is asked for anew."""
         supply = await self._streaming.ask(fill, fill.part)
-        if supply.kind is Kind.UNCHANGED and fill.held is not None and not self._is_there(fill.held):
+        if supply.kind is UNCHANGED and fill.held is not None and not self._is_there(fill.held):
             await supply.close()
             fill.held, fill.told = None, Told(self._echoes.audible())
             supply = await self._streaming.ask(fill, fill.part)
@@ -271,7 +271,7 @@ class Dock:
         if not is_get:
             self._receiving.apply_head(fill, supply)
         self._receiving.settle(fill, supply)
-        is_part = supply.end is not None and supply.kind is Kind.FOUND
+        is_part = supply.end is not None and supply.kind is FOUND
         entry = self._receiving.part_entry(fill, supply) if is_part and fill.may_keep and not fill.is_gone else None
         if entry is None:
             entry = self._receiving.whole_entry(fill, supply)

@@ -11,7 +11,7 @@ from minicdn.core.vary import is_same_variant
 from minicdn.errors import UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, Outcome
-from minicdn.node.supply import Kind, Supply
+from minicdn.node.supply import FOUND, Supply
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
@@ -61,7 +61,7 @@ class Receiving:
         if supply.end is not None:
             part_head = supply.part_head or supply.head
             return Entry(fill.request.key, part_head, None, Body(None, supply.end - supply.offset))
-        is_kept = supply.kind is Kind.FOUND and fill.request.method == "GET" and fill.may_keep
+        is_kept = supply.kind is FOUND and fill.request.method == "GET" and fill.may_keep
         body = self._shelf.new_body(fill.request.key, supply.length, is_kept=is_kept)
         entry = Entry(fill.request.key, supply.head, supply.stored, body, is_hot=fill.is_hot and supply.source == "peer")
         if is_kept and body.is_kept and not fill.is_gone:

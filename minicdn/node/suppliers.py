@@ -27,7 +27,7 @@ from minicdn.node.leash import Kept, Leash
 from minicdn.node.limits import Limits
 from minicdn.node.passing import forwarded_fields
 from minicdn.node.patience import PatientUpstream
-from minicdn.node.supply import UNREAD_BYTES_MAX, Kind, Part, Supply
+from minicdn.node.supply import FOUND, PASS, UNCHANGED, UNREAD_BYTES_MAX, Part, Supply
 from minicdn.node.wanted import single_range
 from minicdn.store.entry import Entry
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
@@ -72,7 +72,7 @@ def is_early_news(entry: Entry, others: Iterable[Entry], now: float) -> bool:
     )
 
 
-_KINDS = {"unchanged": Kind.UNCHANGED, "pass": Kind.PASS}
+_KINDS = {"unchanged": UNCHANGED, "pass": PASS}
 
 
 def _deal(answer: FetchAnswer) -> Deal:
@@ -178,9 +178,9 @@ class UpstreamSupplier:
         if head.status != 206:
             stored = storable(request, head, answer.request_at, answer.response_at, self._policy())
         is_stored = isinstance(stored, Stored)
-        kind = Kind.FOUND if is_stored else Kind.PASS
+        kind = FOUND if is_stored else PASS
         if head.status == 304 and held is not None:
-            kind = Kind.UNCHANGED
+            kind = UNCHANGED
         return Supply(
             kind,
             head,
@@ -191,7 +191,7 @@ class UpstreamSupplier:
             FromUpstream(answer, self._counters, self._limits),
             end,
             answer.head if span is not None else None,
-            stored.reason if not is_stored and kind is Kind.PASS else "",
+            stored.reason if not is_stored and kind is PASS else "",
             answer.request_at,
             answer.response_at,
             answer.head.status,
@@ -340,7 +340,7 @@ class PeerSupplier:
                 raise ClientError(answer.status, answer.detail)
         head = Head(answer.status, answer.fields)
         return Supply(
-            kind=_KINDS.get(answer.kind, Kind.FOUND),
+            kind=_KINDS.get(answer.kind, FOUND),
             head=head,
             stored=self._received(url, answer, head),
             length=answer.length,

@@ -22,6 +22,10 @@ class Kind(Enum):
     PASS = "pass"
 
 
+FOUND, UNCHANGED, PASS = Kind
+"""A member's own name takes ten times as long to look up (Python 3.11)."""
+
+
 @dataclass(slots=True)
 class Supply:
     """head, stored: of the answer; stored None for PASS. length: of the whole body, None when unknown. offset, end: where the bytes
@@ -68,7 +72,7 @@ class Part:
 
 def as_part(supply: Supply, part: Part | None) -> Supply:
     """Who was asked for a part may send the whole (RFC 9110 §14.2): then it is the part from the start to the end."""
-    is_whole = supply.kind is Kind.FOUND and supply.end is None and supply.length is not None and supply.head.status == 200
+    is_whole = supply.kind is FOUND and supply.end is None and supply.length is not None and supply.head.status == 200
     if is_whole and part is not None and part.validator is not None and strong_validator(supply.head) == part.validator:
         supply.end = supply.length
     return supply

@@ -21,7 +21,7 @@ from minicdn.node.deals import Deal
 from minicdn.node.fill import Fill
 from minicdn.node.seeding import FileId, Seeding
 from minicdn.node.streams import Streams
-from minicdn.node.supply import UNREAD_BYTES_MAX, Kind, Supply
+from minicdn.node.supply import FOUND, UNREAD_BYTES_MAX, Supply
 from minicdn.node.swarm import Swarm, SwarmParts
 from minicdn.node.wanted import missing_spans, wanted_spans
 from minicdn.store.body import Body
@@ -84,7 +84,7 @@ class Swarms:
 
     def is_for(self, fill: Fill, supply: Supply) -> bool:
         """Whether what a fill is being sent should come in pieces."""
-        if not fill.may_deal or supply.kind is not Kind.FOUND or supply.stored is None or supply.length is None:
+        if not fill.may_deal or supply.kind is not FOUND or supply.stored is None or supply.length is None:
             return False
         end = supply.length if supply.end is None else supply.end
         wanted = end - supply.offset
