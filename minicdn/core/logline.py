@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 LINES_ALIKE_MAX = 1024
 ADDRESSES_MAX = 4096
+SHORT_SECONDS = 1_000_000
 SOURCES = ("memory", "disk", "peer", "upstream", "none")
 NOTE_LEVELS_MAX = 32
 """A note nested deeper stays text: writing it again needs stack, and how much is left differs from place to place."""
@@ -61,34 +62,48 @@ class LogLine(NamedTuple):
             "status": self.status,
             "bytes": self.bytes,
             "source": self.source,
-            "duration_seconds": round(self.duration_seconds, 6),
+            "duration_seconds": json.loads(_duration(self.duration_seconds)),
         }
         return {"data": data, "peer": peer_url, "timestamp": self.timestamp}
 
     def to_text(self, peer_url: str) -> bytes:
-        """What encode_line makes of to_json, in a tenth of its time. Raises ValueError for what JSON has no word for."""
-        seconds = self.duration_seconds
-        if not isfinite(seconds):
-            raise ValueError("a duration without end")
-        note = "null" if self.header_data is None else _to_json(self.header_data)
-        middle, after = _around(self[2:4], self[5:9], peer_url)
-        text = (
-            f'{{"data":{{"action":"LOG","header_data":{note},"key":{_quoted(self.key)},"remote_addr":{_quoted(self.remote_addr)}{middle}'
-            f"{round(seconds, 6)!r}{after}{self.timestamp}}}\n"
-        )
-        return text.encode("utf-8", "backslashreplace")
+        """The same as encode_line makes of to_json, in a tenth of its time. Raises ValueError for what JSON has no word for."""
+        key, remote_addr, _, _, note, _, _, _, _, seconds, timestamp = self
+        if note is None:
+            before, middle, after = _around(self[2:9], peer_url)
+        else:
+            before, middle, after = _around((*self[2:4], None, *self[5:9]), peer_url)
+            before = f'{{"data":{{"action":"LOG","header_data":{_to_json(note)},"key":'
+        text = f"{before}{_quoted(key)}{middle[0]}{_quoted(remote_addr)}{middle[1]}{_duration(seconds)}{after}{timestamp}}}\n"
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            return text.encode("utf-8", "backslashreplace")
+
+
+def _duration(seconds: float) -> str:
+    """To the microsecond, as to_json says it. (To have floats rounded and written is most of what making a line takes, and most durations
+    are nought.) Raises ValueError."""
+    if not seconds:
+        return "0.0"
+    if 0 < seconds < SHORT_SECONDS:
+        micros = int(seconds * 1_000_000 + 0.5)
+        return f"{micros // 1_000_000}.{micros % 1_000_000:06d}"
+    if not isfinite(seconds):
+        raise ValueError("a duration without end")
+    return repr(round(seconds, 6))
 
 
 @lru_cache(LINES_ALIKE_MAX)
-def _around(client: tuple[str, bool], answer: tuple[str, int, int, str], peer_url: str) -> tuple[str, str]:
-    """A line's text between the address and the duration, and from there to the time: the same for many requests."""
-    user_agent, success = client
-    method, status, size, source = answer
+def _around(alike: tuple[str, bool, None, str, int, int, str], peer_url: str) -> tuple[str, tuple[str, str], str]:
+    """A line's text before the key, about the address, and from the duration to the time: the same for many requests."""
+    user_agent, success, _, method, status, size, source = alike
     middle = (
         f',"success":{"true" if success else "false"},"user_agent":{_quoted(user_agent)},"method":{_quoted(method)},'
         f'"status":{status},"bytes":{size},"source":{_quoted(source)},"duration_seconds":'
     )
-    return middle, f'}},"peer":{_quoted(peer_url)},"timestamp":'
+    start = '{"data":{"action":"LOG","header_data":null,"key":'
+    return start, (',"remote_addr":', middle), f'}},"peer":{_quoted(peer_url)},"timestamp":'
 
 
 @lru_cache(ADDRESSES_MAX)

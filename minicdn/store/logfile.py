@@ -64,6 +64,8 @@ class LogFile:
         self._lock = threading.Lock()
         self._followers_lock = threading.Lock()
         self._wake = threading.Event()
+        self._is_woken = False
+        """As _wake is, or is about to be; asked for each line, which a look at that would cost as much as the line."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="minicdn-log", daemon=True)
         self._thread.start()
@@ -104,7 +106,8 @@ class LogFile:
                 line, count = None, 0
             self._overflow_count += 1 if line is not None else count
         queue.append(item)
-        if not self._wake.is_set():
+        if not self._is_woken:
+            self._is_woken = True
             self._wake.set()
 
     # Blocking, for a thread of the caller's choice
@@ -145,6 +148,7 @@ class LogFile:
             self._closing.wait(GATHER_SECONDS)
             if not self._closing.is_set():
                 self._wake.clear()
+                self._is_woken = False  # in this order: what is put in between is taken below, what comes after wakes
             while len(self._queue) >= BATCH_MAX:
                 self._write(self._take())
             if self._queue:  # what comes meanwhile waits its turn: by ones and twos it costs more than the requests it tells of

@@ -27,8 +27,9 @@ LINES = st.builds(
 @given(line=LINES, url=TEXTS)
 def test_the_text_is_that_of_the_json_object(line: LogLine, url: str) -> None:
     text = line.to_text(url)
-    assert text == encode_line(line.to_json(url))
-    assert text.count(b"\n") == 1 and json.loads(text) == line.to_json(url)
+    said = json.loads(text)
+    assert said == line.to_json(url) == json.loads(encode_line(line.to_json(url)))
+    assert [*said["data"]] == [*line.to_json(url)["data"]] and text.count(b"\n") == 1
 
 
 def test_equal_numbers_are_written_as_they_are() -> None:
@@ -37,6 +38,12 @@ def test_equal_numbers_are_written_as_they_are() -> None:
     for seconds in (0.0, 0, -0.0):
         again = line._replace(duration_seconds=seconds)
         assert again.to_text("http://10.0.0.1:11000") == encode_line(again.to_json("http://10.0.0.1:11000"))
+
+
+@given(seconds=st.floats(0, 1e7) | st.floats(0, 1e-3))
+def test_a_duration_is_good_to_the_microsecond(seconds: float) -> None:
+    line = LogLine("/a", "10.0.0.9:5", "curl", True, None, "GET", 200, 5, "peer", seconds, 1436945573)
+    assert abs(json.loads(line.to_text(""))["data"]["duration_seconds"] - seconds) <= 5.1e-7
 
 
 @pytest.mark.parametrize("more", [{"duration_seconds": nan}, {"duration_seconds": inf}, {"header_data": nan}, {"header_data": {1, 2}}])
