@@ -120,7 +120,8 @@ class Dock:
             if fill.task is None:
                 (supply.arriving.end if supply is not None else asked.give_up)()
                 self._ended(fill)
-            fill.call()
+            if fill.outcome is not None:  # else a task has only begun to go on, and publishes it
+                fill.call()
 
     def _put(self, fill: Fill, supply: Supply) -> bool:
         """What comes to the same as _receive() and _take_all(), of a small whole answer to be kept where nothing else is, and of which no

@@ -54,13 +54,14 @@ ANSWERS: dict[bytes, tuple[int, list[str], bytes]] = {
 
 
 class Upstream:
-    """asked_count: requests so far. bodies: what a path has instead of its own, from now on."""
+    """asked_count: requests so far. bodies: what a path has instead of its own, from now on. is_split: bodies come a moment after heads."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self.asked_count = 0
         self.bodies: dict[bytes, bytes] = {}
         self.held: asyncio.Event | None = None
+        self.is_split = False
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,7 +75,11 @@ class Upstream:
                 self.asked_count += 1
                 if self.held is not None:
                     await self.held.wait()
-                writer.write(self._answer(head))
+                answer = self._answer(head)
+                end = answer.index(b"\r\n\r\n") + 4 if self.is_split else 0
+                writer.write(answer[:end])
+                await asyncio.sleep(0.02 if end else 0)
+                writer.write(answer[end:])
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 

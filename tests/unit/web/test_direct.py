@@ -14,7 +14,7 @@ pytest.importorskip("httptools")
 
 from minicdn.core.message import Request
 from minicdn.web.direct import Waiting
-from tests.unit.web.lanes import Side, Upstream, Watch, Wire, get, upstream
+from tests.unit.web.lanes import ANSWERS, Side, Upstream, Watch, Wire, get, upstream
 
 Story = Callable[[Side, Upstream], Awaitable[None]]
 
@@ -99,6 +99,25 @@ def test_what_comes_meanwhile_has_its_turn_afterwards() -> None:
         await side.settle()
         assert [line.key for line in side.lines] == ["/plain", "/empty", "/gone"]
         assert wire.octets.index(b"hello") < wire.octets.index(b"410 Gone")
+
+    play(story)
+
+
+@pytest.mark.parametrize("target", ["/plain", "/apart", "/gone", "/no-store", "/vary"])
+def test_a_head_without_its_body_answers_nobody_yet(target: str) -> None:
+    """It was asked for without a task, and a task goes on from its head: who waits hears of it when there is something to say."""
+
+    async def story(side: Side, origin: Upstream) -> None:
+        let_go(origin)
+        await side.get("/empty")  # leaves a connection
+        origin.is_split = True
+        bugs: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: bugs.append(context))
+        wires = [asked(side, target) for _ in range(3)]
+        await side.settle()
+        await side.settle()
+        assert not bugs
+        assert {wire.octets.split(b"\r\n\r\n", 1)[1] for wire in wires} == {ANSWERS[target.encode()][2]}
 
     play(story)
 
