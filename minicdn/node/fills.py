@@ -90,8 +90,18 @@ class Dock:
     def _go_on(self, fill: Fill, supply: Supply | None = None, body: Body | None = None) -> None:
         """In a task, from wherever it is."""
         fill.task = asyncio.get_running_loop().create_task(self._run(fill, supply, body), name=f"fill {fill.request.key}")
-        fill.task.add_done_callback(lambda _: self._ended(fill))
+        fill.task.add_done_callback(partial(self._done, fill, supply))
         fill.look_whether_wanted()
+
+    def _done(self, fill: Fill, supply: Supply | None, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # before its first step, so that nothing in it has given back what it was to go on with
+            self._counters.add("fills_abandoned_count")
+            self._break(fill, "the download was given up")
+            if supply is not None:
+                supply.arriving.end()
+            elif fill.asked is not None:
+                fill.asked.give_up()
+        self._ended(fill)
 
     def _came(self, fill: Fill) -> None:
         """Something has come of what was asked without a task. Where it is all of a small body, none is needed: what a task would do for

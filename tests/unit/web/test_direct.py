@@ -89,6 +89,37 @@ def test_a_fill_for_nobody_is_not_waited_for() -> None:
     play(story)
 
 
+def taken_count(side: Side) -> int:
+    upstream: Any = side.node.upstream
+    return upstream._upstream._door._transport._pool.statistics()["taken_count"]
+
+
+@pytest.mark.parametrize("is_closing", [False, True], ids=["before", "while it comes"])
+@pytest.mark.parametrize("target", ["/no-store", "/plain"])
+def test_what_comes_for_nobody_gives_back_its_connection(target: str, is_closing: bool) -> None:
+    """Nobody wants the body of an answer that can't be kept: its fill is ended, maybe before its task has made a step."""
+
+    async def story(side: Side, origin: Upstream) -> None:
+        let_go(origin)
+        await side.get("/empty")  # leaves a connection
+        origin.held = asyncio.Event()
+        wire = asked(side, target)
+        if is_closing:
+            wire.is_closed = True
+        else:
+            wire.close()
+            await asyncio.sleep(0)
+        assert taken_count(side) == 1
+        let_go(origin)
+        await side.settle()
+        await side.settle()
+        assert taken_count(side) == 0
+        assert not side.node.cache._dock._filling and not side.node.cache._dock._flights
+        assert [line.status for line in side.lines] == [200, 0]
+
+    play(story)
+
+
 def test_what_comes_meanwhile_has_its_turn_afterwards() -> None:
     async def story(side: Side, origin: Upstream) -> None:
         wire = asked(side, "/plain")
