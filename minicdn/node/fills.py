@@ -91,7 +91,6 @@ class Dock:
         """In a task, from wherever it is."""
         fill.task = asyncio.get_running_loop().create_task(self._run(fill, supply, body), name=f"fill {fill.request.key}")
         fill.task.add_done_callback(partial(self._done, fill, supply))
-        fill.look_whether_wanted()
 
     def _done(self, fill: Fill, supply: Supply | None, task: asyncio.Task[None]) -> None:
         if task.cancelled():  # before its first step, so that nothing in it has given back what it was to go on with
@@ -143,7 +142,9 @@ class Dock:
         if not self._shelf.may_put(request.key, supply.length):
             return False
         whole = supply.arriving.take_whole()
-        if whole is None or len(whole) != supply.length:
+        if whole is None:
+            return False
+        if len(whole) != supply.length:
             raise UpstreamError("the body ended early")
         check(supply, whole)
         entry = fill.entry = Entry(request.key, supply.head, stored, Body.of(whole), fill.is_hot and supply.source == "peer")
@@ -219,6 +220,7 @@ class Dock:
             return
         try:
             if body is not None:
+                fill.look_whether_wanted()  # who waited may have left before there was a task to be ended
                 supply = await self._streaming.stream(fill, supply, body)
                 self._complete(fill, body)
                 return
