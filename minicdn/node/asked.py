@@ -41,21 +41,26 @@ class PeerAsked:
         self._error: MinicdnError | None = None
 
     def all(self, request: Request) -> Supply | None:
-        """As UpstreamAsked.all()."""
-        self._kept.end()
+        """As UpstreamAsked.all(). Where there is more to wait for, the leash holds up to found()."""
         try:
             supply = self._supplier.all(self._url, self._begun)
         except MinicdnError as error:
-            self._error = error  # found() raises it, so that it goes the way of all errors
+            self._kept.end()
+            self._error = error  # check() raises it, so that it goes the way of all errors
             return None
         if supply is not None:
+            self._kept.end()
             self._reached(self._url)
         return supply
 
-    async def found(self) -> PeerAnswer:
-        """What has come, or comes. Raises MinicdnError."""
+    def check(self) -> None:
+        """Raises MinicdnError where that is what came of it."""
         if self._error is not None:
             raise self._error
+
+    async def found(self) -> PeerAnswer:
+        """What has come, or comes. Raises PeerError."""
+        self._kept.end()
         if self._kept.is_let_go:
             self._begun.exchange.end()
             raise PeerError(f"{self._url} has left the list, or does not answer")

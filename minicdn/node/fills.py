@@ -90,8 +90,17 @@ class Dock:
     def _go_on(self, fill: Fill, supply: Supply | None = None, body: Body | None = None) -> None:
         """In a task, from wherever it is."""
         fill.task = asyncio.get_running_loop().create_task(self._run(fill, supply, body), name=f"fill {fill.request.key}")
-        fill.task.add_done_callback(lambda _: self._ended(fill))
-        fill.look_whether_wanted()
+        fill.task.add_done_callback(partial(self._done, fill, supply))
+
+    def _done(self, fill: Fill, supply: Supply | None, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # before its first step, so that nothing in it has given back what it was to go on with
+            self._counters.add("fills_abandoned_count")
+            self._break(fill, "the download was given up")
+            if supply is not None:
+                supply.arriving.end()
+            elif fill.asked is not None:
+                fill.asked.give_up()
+        self._ended(fill)
 
     def _came(self, fill: Fill) -> None:
         """Something has come of what was asked without a task. Where it is all of a small body, none is needed: what a task would do for
@@ -120,7 +129,7 @@ class Dock:
             if fill.task is None:
                 (supply.arriving.end if supply is not None else asked.give_up)()
                 self._ended(fill)
-            if fill.outcome is not None:
+            if fill.outcome is not None:  # else a task has only begun to go on, and publishes it
                 fill.call()
 
     def _put(self, fill: Fill, supply: Supply) -> bool:
@@ -133,7 +142,9 @@ class Dock:
         if not self._shelf.may_put(request.key, supply.length):
             return False
         whole = supply.arriving.take_whole()
-        if whole is None or len(whole) != supply.length:
+        if whole is None:
+            return False
+        if len(whole) != supply.length:
             raise UpstreamError("the body ended early")
         check(supply, whole)
         entry = fill.entry = Entry(request.key, supply.head, stored, Body.of(whole), fill.is_hot and supply.source == "peer")
@@ -209,6 +220,7 @@ class Dock:
             return
         try:
             if body is not None:
+                fill.look_whether_wanted()  # who waited may have left before there was a task to be ended
                 supply = await self._streaming.stream(fill, supply, body)
                 self._complete(fill, body)
                 return

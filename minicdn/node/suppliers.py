@@ -262,6 +262,8 @@ class PeerSupplier:
     ) -> Supply:
         """asker: this node's URL, where it would take a deal for an answer. asked: what begin() has sent. Raises PeerError where the peer
         can't be talked to (or is busy); UpstreamError and ClientError where it says so itself."""
+        if asked is not None:
+            asked.check()
         try:
             if asked is not None:
                 found = await asked.found()
@@ -302,7 +304,11 @@ class PeerSupplier:
         """What begin() has brought, where all of it is here, and none need wait for a cap. Raises what ask() raises."""
         if not begun.exchange.has_all or self._limits.has_down:
             return None
-        found = self._client.all(url, begun)
+        try:
+            found = self._client.all(url, begun)
+        except PeerError:
+            self._counters.add("peer_errors_count")
+            raise
         try:
             return self._supply(url, found)
         except BaseException:

@@ -53,8 +53,8 @@ class MemoryCache:
         return body
 
     def may_hold(self, length: int) -> bool:
-        """Whether a body of this length is for memory."""
-        return length <= self._small_bytes and _filling_cost(length) <= self.main.maxsize // 2
+        """Whether a body of this length is for memory: new_body() would give one, if nothing else were filling."""
+        return length <= self._small_bytes and _filling_cost(length) <= min(self.main.maxsize // 2, self._filling_bytes_max)
 
     def end_filling(self, body: Body) -> None:
         """Idempotent."""

@@ -268,7 +268,7 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
                 self._is_plain = is_first and is_usual and self._keeps_alive and self._error is None
                 self._call()
             else:  # the rest may have come by then, as it often was sent in a packet of its own
-                asyncio.get_running_loop().call_soon(self._call)
+                self._call_soon()
 
     def _refuse_surplus(self) -> None:
         """Nobody asked: an answer to nothing must never become the answer to the next request."""

@@ -15,6 +15,7 @@ class Telling:
     _is_lost: bool
     _is_silent = False
     _act: Callable[[], None] | None = None
+    _soon: asyncio.Handle | None = None
     _silence: asyncio.TimerHandle | None = None
     _silent_at = 0.0
 
@@ -38,8 +39,15 @@ class Telling:
         self._is_silent = True
         self._call()
 
+    def _call_soon(self) -> None:
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_soon(self._call)
+
     def _call(self) -> None:
         act, self._act = self._act, None
+        if self._soon is not None:  # it would come in the midst of the next exchange
+            self._soon.cancel()
+            self._soon = None
         if act is not None:
             act()
 

@@ -54,7 +54,7 @@ ANSWERS: dict[bytes, tuple[int, list[str], bytes]] = {
 
 
 class Upstream:
-    """asked_count: requests so far. bodies: what a path has instead of its own, from now on."""
+    """asked_count: requests so far. bodies: what a path has instead of its own, from now on. is_split: bodies come a moment after heads."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -65,6 +65,7 @@ class Upstream:
         """So much of an answer is sent at first, and the rest when it is let go on."""
         self.goes_on = asyncio.Event()
         self.waits_count = 0
+        self.is_split = False
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,7 +85,10 @@ class Upstream:
                     answer = answer[self.said_first :]
                     self.waits_count += 1
                     await self.goes_on.wait()
-                writer.write(answer)
+                end = answer.index(b"\r\n\r\n") + 4 if self.is_split else 0
+                writer.write(answer[:end])
+                await asyncio.sleep(0.02 if end else 0)
+                writer.write(answer[end:])
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 

@@ -119,6 +119,37 @@ def test_a_fill_for_nobody_is_not_waited_for() -> None:
     play(story)
 
 
+def taken_count(side: Side) -> int:
+    upstream: Any = side.node.upstream
+    return upstream._upstream._door._transport._pool.statistics()["taken_count"]
+
+
+@pytest.mark.parametrize("is_closing", [False, True], ids=["before", "while it comes"])
+@pytest.mark.parametrize("target", ["/no-store", "/plain"])
+def test_what_comes_for_nobody_gives_back_its_connection(target: str, is_closing: bool) -> None:
+    """Nobody wants the body of an answer that can't be kept: its fill is ended, maybe before its task has made a step."""
+
+    async def story(side: Side, origin: Upstream) -> None:
+        let_go(origin)
+        await side.get("/empty")  # leaves a connection
+        origin.held = asyncio.Event()
+        wire = asked(side, target)
+        if is_closing:
+            wire.is_closed = True
+        else:
+            wire.close()
+            await asyncio.sleep(0)
+        assert taken_count(side) == 1
+        let_go(origin)
+        await side.settle()
+        await side.settle()
+        assert taken_count(side) == 0
+        assert not side.node.cache._dock._filling and not side.node.cache._dock._flights
+        assert [line.status for line in side.lines] == [200, 0]
+
+    play(story)
+
+
 def test_what_comes_meanwhile_has_its_turn_afterwards() -> None:
     async def story(side: Side, origin: Upstream) -> None:
         wire = asked(side, "/plain")
@@ -129,6 +160,25 @@ def test_what_comes_meanwhile_has_its_turn_afterwards() -> None:
         await side.settle()
         assert [line.key for line in side.lines] == ["/plain", "/empty", "/gone"]
         assert wire.octets.index(b"hello") < wire.octets.index(b"410 Gone")
+
+    play(story)
+
+
+@pytest.mark.parametrize("target", ["/plain", "/apart", "/gone", "/no-store", "/vary"])
+def test_a_head_without_its_body_answers_nobody_yet(target: str) -> None:
+    """It was asked for without a task, and a task goes on from its head: who waits hears of it when there is something to say."""
+
+    async def story(side: Side, origin: Upstream) -> None:
+        let_go(origin)
+        await side.get("/empty")  # leaves a connection
+        origin.is_split = True
+        bugs: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: bugs.append(context))
+        wires = [asked(side, target) for _ in range(3)]
+        await side.settle()
+        await side.settle()
+        assert not bugs
+        assert {wire.octets.split(b"\r\n\r\n", 1)[1] for wire in wires} == {ANSWERS[target.encode()][2]}
 
     play(story)
 

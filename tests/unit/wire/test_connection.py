@@ -275,6 +275,34 @@ def test_one_exchange_after_the_other() -> None:
     asyncio.run(run())
 
 
+def test_who_is_told_of_an_answer_is_not_told_of_the_one_before() -> None:
+    """It came in two parts within one turn of the loop, and the next question was asked as soon as the first one was answered."""
+
+    async def story() -> None:
+        connection = ClientConnection()
+        FakeTransport(connection)
+        told: list[str] = []
+
+        def ask_again() -> None:
+            told.append("first")
+            assert connection.take_whole() == b"hello"
+            connection.begin("GET", b"request")
+            connection.tell(lambda: told.append("second"), 5)
+
+        connection.begin("GET", b"request")
+        connection.tell(ask_again, 5)
+        connection.data_received(LENGTH_5[:-2])
+        connection.data_received(LENGTH_5[-2:])
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert told == ["first"]
+        connection.data_received(LENGTH_5)
+        assert told == ["first", "second"]
+        connection.close()
+
+    asyncio.run(story())
+
+
 def test_a_slow_reader_stops_the_other_side_and_a_quick_one_lets_it_go_on() -> None:
     async def run() -> None:
         connection = ClientConnection()
