@@ -21,7 +21,8 @@ from json.encoder import encode_basestring as _quoted
 from math import isfinite
 from typing import Any, NamedTuple
 
-LINES_ALIKE_MAX = 1024
+LINES_ALIKE_MAX, ALIKE_CHARACTERS_MAX = 1024, 512
+"""Of lines whose middle is remembered, and how long what a client says in one may be: its fields may have 64 KiB."""
 ADDRESSES_MAX = 4096
 SOURCES = ("memory", "disk", "peer", "upstream", "none")
 NOTE_LEVELS_MAX = 32
@@ -71,7 +72,8 @@ class LogLine(NamedTuple):
         if not isfinite(seconds):
             raise ValueError("a duration without end")
         note = "null" if self.header_data is None else _to_json(self.header_data)
-        middle, after = _around(self[2:4], self[5:9], peer_url)
+        around = _around if len(self.user_agent) + len(self.method) <= ALIKE_CHARACTERS_MAX else _written_around
+        middle, after = around(self[2:4], self[5:9], peer_url)
         text = (
             f'{{"data":{{"action":"LOG","header_data":{note},"key":{_quoted(self.key)},"remote_addr":{_quoted(self.remote_addr)}{middle}'
             f"{round(seconds, 6)!r}{after}{self.timestamp}}}\n"
@@ -79,8 +81,7 @@ class LogLine(NamedTuple):
         return text.encode("utf-8", "backslashreplace")
 
 
-@lru_cache(LINES_ALIKE_MAX)
-def _around(client: tuple[str, bool], answer: tuple[str, int, int, str], peer_url: str) -> tuple[str, str]:
+def _written_around(client: tuple[str, bool], answer: tuple[str, int, int, str], peer_url: str) -> tuple[str, str]:
     """A line's text between the address and the duration, and from there to the time: the same for many requests."""
     user_agent, success = client
     method, status, size, source = answer
@@ -89,6 +90,9 @@ def _around(client: tuple[str, bool], answer: tuple[str, int, int, str], peer_ur
         f'"status":{status},"bytes":{size},"source":{_quoted(source)},"duration_seconds":'
     )
     return middle, f'}},"peer":{_quoted(peer_url)},"timestamp":'
+
+
+_around = lru_cache(LINES_ALIKE_MAX)(_written_around)
 
 
 @lru_cache(ADDRESSES_MAX)
