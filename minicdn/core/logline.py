@@ -21,7 +21,8 @@ from json.encoder import encode_basestring as _quoted
 from math import isfinite
 from typing import Any, NamedTuple
 
-LINES_ALIKE_MAX = 1024
+LINES_ALIKE_MAX, ALIKE_CHARACTERS_MAX = 1024, 512
+"""Of lines whose middle is remembered, and how long what a client says in one may be: its fields may have 64 KiB."""
 ADDRESSES_MAX = 4096
 SHORT_SECONDS = 1_000_000
 SOURCES = ("memory", "disk", "peer", "upstream", "none")
@@ -69,10 +70,11 @@ class LogLine(NamedTuple):
     def to_text(self, peer_url: str) -> bytes:
         """The same as encode_line makes of to_json, in a tenth of its time. Raises ValueError for what JSON has no word for."""
         key, remote_addr, _, _, note, _, _, _, _, seconds, timestamp = self
+        around = _around if len(self.user_agent) + len(self.method) <= ALIKE_CHARACTERS_MAX else _written_around
         if note is None:
-            before, middle, after = _around(self[2:9], peer_url)
+            before, middle, after = around(self[2:9], peer_url)
         else:
-            before, middle, after = _around((*self[2:4], None, *self[5:9]), peer_url)
+            before, middle, after = around((*self[2:4], None, *self[5:9]), peer_url)
             before = f'{{"data":{{"action":"LOG","header_data":{_to_json(note)},"key":'
         text = f"{before}{_quoted(key)}{middle[0]}{_quoted(remote_addr)}{middle[1]}{_duration(seconds)}{after}{timestamp}}}\n"
         try:
@@ -98,8 +100,7 @@ def _duration(seconds: float) -> str:
     return repr(round(seconds, 6))
 
 
-@lru_cache(LINES_ALIKE_MAX)
-def _around(alike: tuple[str, bool, None, str, int, int, str], peer_url: str) -> tuple[str, tuple[str, str], str]:
+def _written_around(alike: tuple[str, bool, None, str, int, int, str], peer_url: str) -> tuple[str, tuple[str, str], str]:
     """A line's text before the key, about the address, and from the duration to the time: the same for many requests."""
     user_agent, success, _, method, status, size, source = alike
     middle = (
@@ -108,6 +109,9 @@ def _around(alike: tuple[str, bool, None, str, int, int, str], peer_url: str) ->
     )
     start = '{"data":{"action":"LOG","header_data":null,"key":'
     return start, (',"remote_addr":', middle), f'}},"peer":{_quoted(peer_url)},"timestamp":'
+
+
+_around = lru_cache(LINES_ALIKE_MAX)(_written_around)
 
 
 @lru_cache(ADDRESSES_MAX)

@@ -13,7 +13,9 @@ from typing import TypeVar
 
 ALIKE_MAX = 512
 ALIKE_BYTES_MAX = 2048
-"""Of what is remembered: how many heads, and how long all names of one are together."""
+ALIKE_LINES_MAX = 64
+"""Of what is remembered: how many heads, how long all names of one are together, and of how many lines one is: an object for each short
+name takes twenty times its length, and a client can send a thousand."""
 
 Names = tuple[bytes, ...]
 Found = TypeVar("Found")
@@ -31,7 +33,7 @@ def by_names(look: Callable[[Names], Found]) -> Callable[[Sequence[tuple[bytes, 
 
     @lru_cache(ALIKE_MAX)
     def remembered(names: Names) -> Found:
-        if len(names) > ALIKE_BYTES_MAX or sum(map(len, names)) > ALIKE_BYTES_MAX:
+        if len(names) > ALIKE_LINES_MAX or sum(map(len, names)) > ALIKE_BYTES_MAX:
             raise TooLong
         return look(names)
 

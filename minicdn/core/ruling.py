@@ -18,8 +18,8 @@ from minicdn.core.value import value_class
 RULING = frozenset((*TARGETED, b"cache-control"))
 """Names of the lines that rule."""
 RULINGS_MAX = 512
-RULING_BYTES_MAX = 1024
-"""Longer ones are read each time."""
+RULING_BYTES_MAX, RULING_LINES_MAX = 1024, 16
+"""Longer ones are read each time, and more of them."""
 
 UNDERSTOOD_STATUSES = frozenset(
     (
@@ -62,7 +62,7 @@ def ruling_of(status: int, lines: tuple[tuple[bytes, bytes], ...]) -> Ruling:
 
 @lru_cache(RULINGS_MAX)
 def _remembered(status: int, lines: tuple[tuple[bytes, bytes], ...]) -> Ruling:
-    if sum(len(value) for _, value in lines) > RULING_BYTES_MAX or len(lines) > RULING_BYTES_MAX:
+    if len(lines) > RULING_LINES_MAX or sum(len(value) for _, value in lines) > RULING_BYTES_MAX:
         raise TooLong
     return read(status, lines)
 

@@ -199,7 +199,7 @@ class Waiting:
         name, body = self._direct.content.name, found.entry.body
         more = None if self._plain.asked else lines_behind(found, now, name)
         if more is not None:
-            head = found.entry.head
+            head = found.entry.stored.head  # type: ignore[union-attr] # the entry's own may be as the upstream sent it, where it is not kept
             length = body.length if head.status not in (204, 304) else None
             return head.status, whole_head(head.status, head.fields, more, length, keeps_alive=self.keep_alive), body.read_whole() or b""
         delivery = deliver(self._request, found, now, name=name, boundary="")

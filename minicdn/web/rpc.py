@@ -186,14 +186,15 @@ def answer_fields(head_length: int, length: int | None) -> list[tuple[bytes, byt
 
 
 def describe(node: Node, name: str, fetch: FetchRequest, request: Request, found: Found) -> FetchAnswer:
-    """What is said of what was found. name: this node's pseudonym in Via."""
+    """What is said of what was found. name: this node's pseudonym in Via. The head is the one that is stored: while the body comes,
+    the entry has the upstream's own, with its Age and what is private in it."""
     entry, stored = found.entry, found.entry.stored
     kind = "pass" if stored is None else "answered" if entry.head.status >= 400 else "found"
     if fetch.held is not None and fetch.method == "GET" and kind == "found" and held_tag(stored) == fetch.held:
         kind = "unchanged"
     offset, end = found.span or (_span(request, entry) if kind == "found" else (0, None))
     now = node.clock.wall()
-    fields = add_via(entry.head.fields, name)
+    fields = add_via((entry.head if stored is None else stored.head).fields, name)
     if fetch.method == "HEAD":
         fields = head_fields(found, fields)
     return FetchAnswer(
@@ -221,7 +222,7 @@ def describe_hit(node: Node, name: str, found: Found) -> dict[str, Any]:
     return {
         "kind": "answered" if status >= 400 else "found",
         "status": status,
-        "fields": add_via(entry.head.fields, name),
+        "fields": add_via(stored.head.fields, name),
         "stored": to_facts(stored),
         "age_seconds": current_age(stored, now),
         "length": entry.body.length,

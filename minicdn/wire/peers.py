@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from minicdn.core.headers import first
@@ -105,7 +106,7 @@ class PeerClient:
         if self._knows is not None and not self._knows(url):
             return None
         message, peer = self._questions.encode(request), self._peer(url)
-        fields: Fields = peer.fields_of.get(len(message)) or peer.learn(len(message))
+        fields: Fields = peer.host, _TYPE, _length(len(message))
         signed = self._signer.sign(url, "POST", FETCH_TARGET, message) if self._signer is not None else None
         if signed is not None:
             fields = [*fields, (b"Authorization", signed.field)]
@@ -186,7 +187,7 @@ class PeerClient:
         if self._knows is not None and not self._knows(url):
             raise PeerError(f"{url} is not in the list of peers")
         peer = self._peer(url)
-        fields: Fields = peer.fields_of.get(len(message)) or peer.learn(len(message))
+        fields: Fields = peer.host, _TYPE, _length(len(message))
         signed = self._signer.sign(url, "POST", target, message) if self._signer is not None else None
         if signed is not None:
             fields = [*fields, (b"Authorization", signed.field)]
@@ -207,20 +208,22 @@ class PeerClient:
 
 
 class _Peer:
-    """What is said to a peer in each question: the same, but for the message's length."""
+    """What is the same in each question to a peer."""
 
-    __slots__ = ("base", "fields_of")
+    __slots__ = ("base", "host")
 
     def __init__(self, base: Base) -> None:
         self.base = base
-        self.fields_of: dict[int, Fields] = {}
+        self.host = b"Host", host_field(base)
 
-    def learn(self, length: int) -> Fields:
-        fields = ((b"Host", host_field(self.base)), (b"Content-Type", CONTENT_TYPE.encode()), (b"Content-Length", b"%d" % length))
-        if len(self.fields_of) >= LENGTHS_MAX:
-            self.fields_of.clear()
-        self.fields_of[length] = fields
-        return fields
+
+_TYPE = b"Content-Type", CONTENT_TYPE.encode()
+
+
+@lru_cache(LENGTHS_MAX)
+def _length(length: int) -> tuple[bytes, bytes]:
+    """Questions are as long as their keys, so there are few, and the same for all peers."""
+    return b"Content-Length", b"%d" % length
 
 
 async def _read_head(url: str, exchange: Exchange, signed: Signed | None) -> tuple[bytes, AsyncIterator[bytes], bytes]:

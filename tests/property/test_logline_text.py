@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicdn.core.logline import SOURCES, LogLine, encode_line
+from minicdn.core.logline import ALIKE_CHARACTERS_MAX, SOURCES, LogLine, _around, encode_line
 
 TEXTS = st.text(st.characters(), max_size=20) | st.sampled_from(["\ud800", '"\\/\x00\x1f\x7f\u2028', "caf\xe9 \U0001f600", "</script>"])
 NOTES = st.recursive(
@@ -44,6 +44,17 @@ def test_equal_numbers_are_written_as_they_are() -> None:
 def test_a_duration_is_good_to_the_microsecond(seconds: float) -> None:
     line = LogLine("/a", "10.0.0.9:5", "curl", True, None, "GET", 200, 5, "peer", seconds, 1436945573)
     assert abs(json.loads(line.to_text(""))["data"]["duration_seconds"] - seconds) <= 5.1e-7
+
+
+@pytest.mark.parametrize("more", [{"user_agent": "x" * ALIKE_CHARACTERS_MAX}, {"method": "X" * ALIKE_CHARACTERS_MAX}])
+def test_what_a_client_says_at_length_is_not_remembered(more: dict[str, object]) -> None:
+    """A client's field may have 64 KiB: a thousand lines that all differ were half a gigabyte."""
+    line = LogLine("/a", "10.0.0.9:5", "curl", True, None, "GET", 200, 5, "memory", 0.1, 1436945573)._replace(**more)  # type: ignore[arg-type]
+    _around.cache_clear()
+    for size in range(3):
+        again = line._replace(bytes=size)
+        assert json.loads(again.to_text("http://10.0.0.1:11000")) == again.to_json("http://10.0.0.1:11000")
+    assert not _around.cache_info().currsize
 
 
 @pytest.mark.parametrize("more", [{"duration_seconds": nan}, {"duration_seconds": inf}, {"header_data": nan}, {"header_data": {1, 2}}])

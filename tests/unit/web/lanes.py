@@ -46,6 +46,7 @@ ANSWERS: dict[bytes, tuple[int, list[str], bytes]] = {
     b"/vary": (200, ["Cache-Control: max-age=60", "Vary: Accept-Encoding"], b"varies"),
     b"/no-cache": (200, ["Cache-Control: no-cache, max-age=60", 'ETag: "n"'], b"no-cache"),
     b"/withheld": (200, ['Cache-Control: no-cache="set-cookie", max-age=60', "Set-Cookie: a=b"], b"withheld"),
+    b"/private": (200, ['Cache-Control: private="set-cookie", max-age=60', "Set-Cookie: a=b"], b"private"),
     b"/no-store": (200, ["Cache-Control: no-store"], b"no-store"),
     b"/gone": (410, ["Cache-Control: max-age=60"], b"gone"),
     b"/heuristic": (200, ["Last-Modified: 25 seconds ago"], b"heuristic"),

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("httptools")
 
 from minicdn.core.message import Request
+from minicdn.core.purging import Purge
 from minicdn.web.direct import Waiting
 from tests.unit.web.lanes import ANSWERS, Side, Upstream, Watch, Wire, get, upstream
 
@@ -103,6 +104,26 @@ def test_who_leaves_is_logged_and_waits_for_nothing() -> None:
         assert staying.octets.endswith(b"hello") and not leaving.octets
 
     play(story)
+
+
+@pytest.mark.parametrize("has_lane", [True, False])
+@pytest.mark.parametrize("target", ["/old", "/private"])
+def test_what_was_purged_while_it_was_on_its_way_is_said_as_it_would_be_stored(target: str, has_lane: bool) -> None:
+    """It is not kept, so its entry still has the head as the upstream sent it."""
+
+    async def story(side: Side, origin: Upstream) -> None:
+        wire = asked(side, target)
+        for _ in range(10):  # until it is asked for on the normal way, too
+            await asyncio.sleep(0)
+        side.node.purger.begin(Purge(frozenset((target,)), is_soft=False))
+        let_go(origin)
+        await side.settle()
+        head = wire.octets.split(b"\r\n\r\n", 1)[0].lower()
+        assert head.startswith(b"http/1.1 200") and wire.octets.endswith((b"old", b"private"))
+        assert head.count(b"\r\nage: ") == 1 and b"\r\nset-cookie:" not in head
+        assert not side.node.cache.stored_for(target)
+
+    play(story, has_lane=has_lane)
 
 
 def test_a_fill_for_nobody_is_not_waited_for() -> None:

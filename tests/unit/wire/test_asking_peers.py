@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
+from typing import Any
 
 import pytest
 
@@ -35,3 +37,28 @@ def test_an_answer_that_says_nonsense_of_its_length_is_no_answer(length: str, is
             server.close()
 
     asyncio.run(ask())
+
+
+class NoneThere:
+    """A door by which nobody is asked."""
+
+    def begin(self, *arguments: Any, **named: Any) -> None:
+        return None
+
+
+def test_what_is_remembered_of_peers_does_not_grow_with_what_they_are_asked() -> None:
+    """Questions are as long as their keys. Remembered for each peer and each length, what goes with them took 100 KiB a peer."""
+    client = PeerClient(NoneThere())  # type: ignore[arg-type]
+
+    def ask(peers_count: int) -> None:
+        for number in range(peers_count):
+            for length in range(200):
+                assert client.begin(f"http://10.0.0.{number}:1", FetchRequest("GET", "/" * length, ()), lambda: None, None) is None
+
+    ask(1)
+    tracemalloc.start()
+    try:
+        ask(21)
+        assert tracemalloc.get_traced_memory()[0] < 20 * 8 * 1024
+    finally:
+        tracemalloc.stop()
