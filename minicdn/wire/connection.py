@@ -104,7 +104,7 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
             raise Lost("the connection was closed while it was idle", is_answered=False)
         self.exchanges_count += 1
         if self._is_plain:  # then this is all that has changed, and the parser can go on
-            self._is_plain = self._is_whole = self._has_head = self._is_answered = self._is_chunked = False
+            self._is_plain = self._is_whole = self._has_head = self._is_answered = False
             self._queued_bytes = self._body_bytes = self._quiet_bytes = 0
             self._method, self.fields = method, []
         else:
@@ -264,7 +264,9 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
             self._fail("the answer's head or its trailers are too long")
         if self._act is not None and self._has_head:
             if self._is_whole:
-                is_usual = not (self._is_bodiless or self._ends_with_connection or self._is_wide) and len(self._chunks) <= 1
+                # Trailers are fields to the parser, which it would still heed in the next answer.
+                is_unusual = self._is_bodiless or self._is_chunked or self._ends_with_connection or self._is_wide
+                is_usual = not is_unusual and len(self._chunks) <= 1
                 self._is_plain = is_first and is_usual and self._keeps_alive and self._error is None
                 self._call()
             else:  # the rest may have come by then, as it often was sent in a packet of its own

@@ -17,6 +17,7 @@ __all__ = ["run"]
 Run = Callable[[Awaitable[None]], None]
 HEAD, BODY = OK[:-5], OK[-5:]
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
+ONE_CHUNK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
 FOUND = (200, [(b"Content-Length", b"5")], BODY)
 END = b""
 """In an answer's parts: the connection ends here."""
@@ -33,6 +34,9 @@ ANSWERS: dict[str, list[bytes]] = {
     "chunks": [CHUNKED],
     "chunks in two": [CHUNKED[:60], CHUNKED[60:]],
     "chunks and trailers": [CHUNKED[:-2] + b"X: y\r\n\r\n"],
+    "a chunk": [ONE_CHUNK + b"\r\n"],
+    "a chunk and trailers": [ONE_CHUNK + b"Set-Cookie:\r\nX: y\r\n\r\n"],
+    "a chunk, and trailers that speak of the connection": [ONE_CHUNK + b"Connection: close\r\n\r\n"],
     "another coding": [CHUNKED.replace(b"chunked", b"gzip, chunked")],
     "204": [b"HTTP/1.1 204 No Content\r\n\r\n"],
     "304": [b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"],
