@@ -76,6 +76,50 @@ def test_who_leaves_is_logged_and_waits_for_nothing() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("parts_count", [1, 2, 3])
+@pytest.mark.parametrize("target", ["/plain", "/empty", "/joined", "/apart", "/gone", "/no-store", "/vary", "/unasked-304"])
+def test_an_answer_that_comes_bit_by_bit_is_waited_for(target: str, parts_count: int) -> None:
+    """By a connection that was used before: what is asked by it has no task, until its answer turns out not to have come whole."""
+
+    class Slow(Upstream):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                while True:
+                    request = await reader.readuntil(b"\r\n\r\n")
+                    head, body = self._answer(request).split(b"\r\n\r\n", 1)
+                    if b"/unasked" in request:
+                        head = head.replace(b" 404 ", b" 304 ")
+                    parts = [head + b"\r\n\r\n", body[:3], body[3:]]
+                    for part in (b"".join(parts), *parts)[:1] if parts_count == 1 else parts if parts_count == 3 else (parts[0] + parts[1], parts[2]):
+                        writer.write(part)
+                        await writer.drain()
+                        await asyncio.sleep(0.02)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+
+    async def run() -> None:
+        watch = Watch()
+        origin = Slow(watch)
+        server = await asyncio.start_server(origin.serve, "127.0.0.1", 0)
+        side = Side(watch, server.sockets[0].getsockname()[1])
+        await side.role.start()
+        try:
+            async with asyncio.timeout(30):
+                await side.get("/heuristic")
+                wires = [asked(side, target) for _ in range(2)]
+                while not all(wire.octets.endswith(ENDS.get(target, ANSWERS[target.encode()][2])) and wire.octets for wire in wires):
+                    await asyncio.sleep(0.01)  # noqa: ASYNC110 # there is no event for it
+                await side.settle()
+        finally:
+            await side.role.stop()
+            server.close()
+
+    asyncio.run(run())
+
+
+ENDS = {"/unasked-304": b"without a condition\n"}
+
+
 @pytest.mark.parametrize("has_lane", [True, False])
 @pytest.mark.parametrize("target", ["/old", "/private"])
 def test_what_was_purged_while_it_was_on_its_way_is_said_as_it_would_be_stored(target: str, has_lane: bool) -> None:
