@@ -147,8 +147,8 @@ class Fill:
             self._acts.remove(act)
 
     def call(self) -> None:
-        """Those of when_answered()."""
-        while self._acts:
+        """Those of when_answered(); nobody as long as there is no outcome, since a task that goes on will have one."""
+        while self._acts and self.outcome is not None:
             act = self._acts.pop(0)
             try:
                 act()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
 
 from minicdn.core.conditional import strip_conditionals
 from minicdn.core.headers import end_to_end, without
 from minicdn.core.message import Fields
+from minicdn.core.names import Lines, by_lines
 from minicdn.errors import NotReady
 
 NOT_PASSED = frozenset((b"host", b"expect"))
@@ -24,11 +24,11 @@ def passed_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
 
 def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
     """The same as a fill carries them: for the whole body, and without conditions."""
-    return list(_forwarded(tuple(fields)))
+    return list(_forwarded(tuple(fields), ""))
 
 
-@lru_cache(256)
-def _forwarded(fields: Fields) -> Fields:
+@by_lines
+def _forwarded(fields: Lines, _: str) -> Fields:
     """A client says the same in each of its requests."""
     return without(strip_conditionals(passed_fields(fields)), NOT_FILLED_WITH)
 

@@ -7,13 +7,13 @@ the fill's affair. Only a transport failure (PeerError) may move it on; an answe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 
 from minicdn.core.conditional import is_strong, validation_fields
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import NotStored, Policy, Stored, from_facts, is_fresh, storable
 from minicdn.core.headers import first, has_any
 from minicdn.core.message import Fields, Head, Inform, Request
+from minicdn.core.names import Lines, are_few, by_lines
 from minicdn.core.partial import part_fields, saying_parts, span_of, whole_head
 from minicdn.core.pieces import Dealer
 from minicdn.core.target import parse_target, split_absolute
@@ -154,7 +154,7 @@ class UpstreamSupplier:
         tail = self._tails.get(fields)
         if tail is None:
             tail = self._upstream.tail(self._fields(request))
-            if len(tail) <= TAIL_BYTES_MAX:
+            if len(tail) <= TAIL_BYTES_MAX and are_few(fields):
                 if len(self._tails) >= TAILS_MAX:
                     self._tails.clear()
                 self._tails[fields] = tail
@@ -198,8 +198,8 @@ class UpstreamSupplier:
         )
 
 
-@lru_cache(256)
-def _question_fields(fields: Fields, name: str) -> Fields:
+@by_lines
+def _question_fields(fields: Lines, name: str) -> Fields:
     """What an owner is told of a client's fields, who says the same in each of its requests. A precondition of the origin's (If-Match)
     that fails must be failed by what the upstream has now (RFC 9111 §4.3.2): the owner has to ask it."""
     force = [(b"cache-control", b"no-cache")] if has_any(fields, ORIGINS_CONDITIONS) else []

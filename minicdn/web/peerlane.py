@@ -12,6 +12,7 @@ from typing import Any
 from minicdn.core.headers import has
 from minicdn.core.journal import Mark
 from minicdn.core.message import Fields, Request
+from minicdn.core.names import ALIKE_LINES_MAX
 from minicdn.core.via import has_passed
 from minicdn.errors import ClientError
 from minicdn.node.found import Found
@@ -96,7 +97,7 @@ class PeerLane:
         if not _is_plain(fetch) or has_passed(fetch.fields, self._name):
             return "", None
         asked = fetch.fields, Mark.parse(fetch.mark)
-        if rest and len(rest) <= ALIKE_BYTES_MAX and says_each_once(question, found):
+        if rest and len(rest) <= ALIKE_BYTES_MAX and len(asked[0]) <= ALIKE_LINES_MAX and says_each_once(question, found):
             if len(self._alike) >= ALIKE_MAX:
                 self._alike.clear()
             self._alike[rest] = asked

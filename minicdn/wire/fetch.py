@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minicdn.core.message import Fields
+from minicdn.core.names import ALIKE_LINES_MAX
 from minicdn.core.target import parse_target
 from minicdn.errors import ClientError
 from minicdn.wire.codec import INTEGER_MAX, Encoder, Taker
@@ -176,7 +177,7 @@ class Questions:
     def _learn(self, fields: Fields, mark: str, asker: str | None) -> tuple[bytes, bytes]:
         whole = self._encode(FetchRequest("GET", "", fields, mark=mark, asker=asker).to_wire())
         ends = whole[:_KEY_AT], whole[_KEY_AT + 1 :]
-        if len(whole) <= ALIKE_BYTES_MAX:
+        if len(whole) <= ALIKE_BYTES_MAX and len(fields) <= ALIKE_LINES_MAX:
             if len(self._alike) >= ALIKE_MAX:
                 self._alike.clear()
             self._alike[fields, mark, asker] = ends

@@ -109,6 +109,7 @@ def test_what_is_remembered_of_questions_is_bounded() -> None:
         assert len(asking._alike) <= ALIKE_MAX
     asking = Questions()
     asking.encode(FetchRequest("GET", "/a", ((b"n", b"x" * 5000),)))
+    asking.encode(FetchRequest("GET", "/a", ((b"n", b""),) * 100))
     assert not asking._alike
 
 

@@ -9,7 +9,7 @@ from minicdn.core import headers, vary
 from minicdn.core.dates import format_http_date, parse_http_date
 from minicdn.core.lifetime import Policy
 from minicdn.core.message import Head, Request
-from minicdn.core.names import ALIKE_BYTES_MAX, ALIKE_LINES_MAX, by_names, names_of
+from minicdn.core.names import ALIKE_BYTES_MAX, ALIKE_LINES_MAX, LINES_BYTES_MAX, by_lines, by_names, names_of
 from minicdn.core.ruling import RULING_BYTES_MAX, RULING_LINES_MAX, read, ruling_of
 from minicdn.core.stored import Stored
 from minicdn.core.storing import storable
@@ -107,6 +107,23 @@ def test_heads_of_many_lines_are_not_remembered():
     for _ in range(2):
         assert look(many) == len(many) and look(many[1:]) == len(many) - 1
     assert [len(names) for names in asked] == [len(many), len(many) - 1, len(many)]
+
+
+def test_what_a_client_says_at_length_is_not_remembered():
+    """Its head may have 64 KiB, and a thousand lines, of which each is three objects."""
+    asked = []
+
+    @by_lines
+    def look(lines, name):
+        asked.append(len(lines))
+        return lines, name
+
+    long, many, usual = ((b"a", b"x" * LINES_BYTES_MAX),), ((b"a", b""),) * (ALIKE_LINES_MAX + 1), ((b"a", b"1"), (b"b", b"2"))
+    for _ in range(2):
+        for lines in (long, many, usual):
+            assert look(lines, "n") == (lines, "n")
+    assert look(usual, "m") == (usual, "m")
+    assert asked == [1, len(many), 2, 1, len(many), 2]
 
 
 def test_many_rules_are_read_each_time():

@@ -106,6 +106,53 @@ def test_who_leaves_is_logged_and_waits_for_nothing() -> None:
     play(story)
 
 
+class Slow(Upstream):
+    """parts_count: in how many writes an answer comes, a moment between them."""
+
+    parts_count = 1
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                request = await reader.readuntil(b"\r\n\r\n")
+                head, body = self._answer(request).split(b"\r\n\r\n", 1)
+                head += b"\r\n\r\n"
+                if b"/unasked" in request:
+                    head, body = head.replace(b" 404 ", b" 304 "), b""
+                for part in ([head + body], [head + body[:3], body[3:]], [head, body[:3], body[3:]])[self.parts_count - 1]:
+                    writer.write(part)
+                    await writer.drain()
+                    await asyncio.sleep(0.02)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+
+@pytest.mark.parametrize("parts_count", [1, 2, 3])
+@pytest.mark.parametrize("target", ["/plain", "/empty", "/joined", "/apart", "/gone", "/no-store", "/vary", "/unasked"])
+def test_an_answer_that_comes_bit_by_bit_is_waited_for(target: str, parts_count: int) -> None:
+    """By a connection that was used before: what is asked by it has no task until its answer turns out not to have come whole."""
+    end = ANSWERS[target.encode()][2] if target != "/unasked" else b"without a condition\n"
+
+    async def run() -> None:
+        watch = Watch()
+        origin = Slow(watch)
+        server = await asyncio.start_server(origin.serve, "127.0.0.1", 0)
+        side = Side(watch, server.sockets[0].getsockname()[1])
+        await side.role.start()
+        try:
+            async with asyncio.timeout(30):
+                await side.get("/heuristic")
+                origin.parts_count = parts_count
+                wires = [asked(side, target) for _ in range(2)]
+                await side.settle()
+                assert all(wire.octets.startswith(b"HTTP/1.1 ") and wire.octets.endswith(end) for wire in wires)
+        finally:
+            await side.role.stop()
+            server.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("has_lane", [True, False])
 @pytest.mark.parametrize("target", ["/old", "/private"])
 def test_what_was_purged_while_it_was_on_its_way_is_said_as_it_would_be_stored(target: str, has_lane: bool) -> None:
