@@ -76,7 +76,11 @@ class Dock:
             self._flights[flight] = fill
             fill.on_answered = self._answered
         if fill.held is None and fill.part is None and fill.base is None:
-            fill.asked = fill.suppliers[0].begin(fill.request, fill.may_deal, partial(self._came, fill))
+            try:
+                fill.asked = fill.suppliers[0].begin(fill.request, fill.may_deal, partial(self._came, fill))
+            except BaseException:  # a bug must not leave a fill behind that others join
+                self._ended(fill)
+                raise
         if fill.asked is None:
             self._go_on(fill)
         return fill
@@ -129,8 +133,7 @@ class Dock:
             if fill.task is None:
                 (supply.arriving.end if supply is not None else asked.give_up)()
                 self._ended(fill)
-            if fill.outcome is not None:  # else a task has only begun to go on, and publishes it
-                fill.call()
+            fill.call()
 
     def _put(self, fill: Fill, supply: Supply) -> bool:
         """What comes to the same as _receive() and _take_all(), of a small whole answer to be kept where nothing else is, and of which no
