@@ -20,6 +20,11 @@ DIGEST_BYTES = {"sha-256": 32, "sha-512": 64}
 _NAMING = frozenset((b"content-digest", b"repr-digest"))
 
 
+def has_digests(fields: Fields) -> bool:
+    """Whether there is a field that names any."""
+    return not _NAMING.isdisjoint(names_of(fields))
+
+
 def parse_digests(fields: Fields, name: bytes = b"repr-digest") -> dict[str, bytes]:
     """Algorithm → digest, of those we know; empty where the field is missing or does not parse (RFC 9530 §2, §3)."""
     members = structured.parse_dictionary(headers.every(fields, name))
@@ -47,7 +52,7 @@ class Verifier:
     """Checks a body against the digests that its head names, while it comes. Without any it has nothing to do."""
 
     def __init__(self, fields: Fields) -> None:
-        is_named = not _NAMING.isdisjoint(names_of(fields))
+        is_named = has_digests(fields)
         self._expected = {**parse_digests(fields, b"content-digest"), **parse_digests(fields)} if is_named else {}
         self._hashes = [(hashlib.new(name.replace("-", "")), digest) for name, digest in self._expected.items()]
 

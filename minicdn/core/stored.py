@@ -168,9 +168,6 @@ def to_facts(stored: Stored) -> list[object]:
     ]
 
 
-_FAR = 1e18
-
-
 def from_facts(facts: object, head: Head, age_at_sender_seconds: float, now: float) -> Stored:
     """The response on this node's clock: it is as old now as its sender said (RFC 9111 §4.2.3, corrected_age_value). head: as it is to be
     stored. Raises ValueError for anything that to_facts does not make; what a later version may add behind it is skipped."""
@@ -180,7 +177,8 @@ def from_facts(facts: object, head: Head, age_at_sender_seconds: float, now: flo
         if (
             selecting == tags == withheld == ()
             and type(date) is type(lifetime) is type(revalidate) is type(on_error) is float
-            and -_FAR <= date <= _FAR and -_FAR <= lifetime <= _FAR and -_FAR <= revalidate <= _FAR and -_FAR <= on_error <= _FAR
+            and -NUMBER_MAX <= date <= NUMBER_MAX and -NUMBER_MAX <= lifetime <= NUMBER_MAX
+            and -NUMBER_MAX <= revalidate <= NUMBER_MAX and -NUMBER_MAX <= on_error <= NUMBER_MAX
             and type(validates) is type(is_lasting) is type(immutable) is bool
             and type(decided_by) is str
         ):  # fmt: skip

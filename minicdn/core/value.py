@@ -2,7 +2,7 @@
 
 A dataclass that is frozen says so by force, at the price of a call for each field of each value that is made, which is most of what
 making it takes; some twenty are made for one answer. So a value is an ordinary dataclass with slots, compared and hashed by its
-fields, and to a type checker a frozen one. In scripts/check they are frozen indeed (tests/conftest.py): whoever assigns to one
+fields, and to a type checker a frozen one. In scripts/check they are frozen indeed (tests/__init__.py): whoever assigns to one
 is found there.
 """
 

@@ -143,7 +143,6 @@ class _AskPeer(Ask):
     async def __call__(self, request: Request, held: Entry | None, part: Part | None, may_deal: bool, asked: Any = None) -> Supply:
         peers, url = self._askers.peers, self._url
         assert peers is not None
-        asker = (self._askers.me() or "") if may_deal else None
         try:
             supply = await peers.ask(
                 url,
@@ -152,7 +151,7 @@ class _AskPeer(Ask):
                 part,
                 wants_fresh=self._wants_fresh,
                 on_interim=self._on_interim,
-                asker=asker,
+                asker=self._asker(may_deal),
                 asked=asked,
             )
         except PeerBusy:
@@ -166,16 +165,19 @@ class _AskPeer(Ask):
     def begin(self, request: Request, may_deal: bool, came: Callable[[], None]) -> Asked | None:
         peers = self._askers.peers
         assert peers is not None
-        asker = (self._askers.me() or "") if may_deal else None
         return peers.begin(
             self._url,
             request,
             came,
             wants_fresh=self._wants_fresh,
             on_interim=self._on_interim,
-            asker=asker,
+            asker=self._asker(may_deal),
             reached=self._circuits.reached,
         )
+
+    def _asker(self, may_deal: bool) -> str | None:
+        """This node's URL, for an owner that may deal."""
+        return (self._askers.me() or "") if may_deal else None
 
 
 class _TakingWholes(Ask):

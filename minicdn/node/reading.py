@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from minicdn.core.digests import Verifier
-from minicdn.core.names import names_of
+from minicdn.core.digests import Verifier, has_digests
 from minicdn.errors import UpstreamError
 from minicdn.node.supply import UNREAD_BYTES_MAX, Supply
 from minicdn.store.body import Body
@@ -13,7 +12,6 @@ from minicdn.store.reader import Reader
 
 PIECE_BLOCK_BYTES, BLOCK_BYTES = 64 * 1024, 256 * 1024
 """In which pieces come that others wait for, each at a share of the upstream's rate; and at most, what has all of that."""
-DIGESTS = frozenset((b"content-digest", b"repr-digest"))
 WIDE_BYTES = 1024 * 1024
 """Above it an answer comes as fast as it can: what is lost, if it is left unread, hardly counts."""
 
@@ -35,7 +33,7 @@ def take_whole(supply: Supply, body: Body, *, is_get: bool) -> bool:
 
 def check(supply: Supply, whole: bytes) -> None:
     """Raises UpstreamError where the bytes are not those that their head names."""
-    if DIGESTS.isdisjoint(names_of(supply.head.fields)):
+    if not has_digests(supply.head.fields):
         return
     verifier = Verifier(supply.head.fields)
     verifier.update(whole)

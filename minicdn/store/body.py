@@ -79,7 +79,7 @@ class Body(Pieced):
         body = cls(MemoryStorage.of(whole), len(whole))
         if whole:
             body.have.add(0, len(whole))
-        body.progress = Progress.WHOLE
+        body.progress = WHOLE
         return body
 
     @classmethod

@@ -44,7 +44,7 @@ class MemoryCache:
         """A body to fill, if it is small and there is room; to be handed back by end_filling()."""
         if length is None or length > self._small_bytes:
             return None
-        cost = length + ENTRY_OVERHEAD_BYTES
+        cost = _filling_cost(length)
         if cost > self.main.maxsize // 2 or self.filling_bytes + cost > self._filling_bytes_max:
             return None
         body = Body(MemoryStorage(length), length)

@@ -106,10 +106,7 @@ class PeerClient:
         if self._knows is not None and not self._knows(url):
             return None
         message, peer = self._questions.encode(request), self._peer(url)
-        fields: Fields = peer.host, _TYPE, _length(len(message))
-        signed = self._signer.sign(url, "POST", FETCH_TARGET, message) if self._signer is not None else None
-        if signed is not None:
-            fields = [*fields, (b"Authorization", signed.field)]
+        fields, signed = self._fields(url, peer, FETCH_TARGET, message)
         begun = self._door.begin("POST", peer.base, FETCH_TARGET, fields, message, came, on_interim=on_interim)
         return None if begun is None else BegunFetch(begun, signed)
 
@@ -187,16 +184,21 @@ class PeerClient:
         if self._knows is not None and not self._knows(url):
             raise PeerError(f"{url} is not in the list of peers")
         peer = self._peer(url)
-        fields: Fields = peer.host, _TYPE, _length(len(message))
-        signed = self._signer.sign(url, "POST", target, message) if self._signer is not None else None
-        if signed is not None:
-            fields = [*fields, (b"Authorization", signed.field)]
+        fields, signed = self._fields(url, peer, target, message)
         try:
             return await self._door.send("POST", peer.base, target, fields, message, on_interim=on_interim), signed
         except NoneFree as error:
             raise PeerBusy(f"{url}: {error}") from error
         except ExchangeError as error:
             raise PeerError(f"{url}: {error}") from error
+
+    def _fields(self, url: str, peer: _Peer, target: bytes, message: bytes) -> tuple[Fields, Signed | None]:
+        """Of the question that carries this message, and what signs it."""
+        fields: Fields = peer.host, _TYPE, _length(len(message))
+        if self._signer is None:
+            return fields, None
+        signed = self._signer.sign(url, "POST", target, message)
+        return [*fields, (b"Authorization", signed.field)], signed
 
     def _peer(self, url: str) -> _Peer:
         peer = self._peers.get(url)
