@@ -27,7 +27,7 @@ from minicdn.node.found import Found
 from minicdn.node.limits import is_loopback
 from minicdn.node.node import Node
 from minicdn.store.entry import Entry
-from minicdn.web.pages import HAS_PAGES, PAGES_BYTES_MIN, Pages, send_pages
+from minicdn.web.pages import HAS_PAGES, HEADED_BYTES_MAX, PAGES_BYTES_MIN, Pages, send_pages
 from minicdn.web.plain import Asked, Plain, parse_plain
 from minicdn.web.protocol import response_head
 
@@ -41,6 +41,8 @@ BLOCK_BYTES_MAX = 4096
 """Longer ones go the normal way."""
 JOINED_BYTES_MAX = 16 * 1024
 """Head and body of up to this size are kept joined, for one write without copying."""
+BARE_USES, HEADED_USES = 2, 8
+"""The use for which pages are made: of a body, and of an answer with its head, which is over after a second."""
 BODY_BYTES_MAX = 1024 * 1024
 """For a larger one the normal way's cost does not show."""
 VERSION = b" HTTP/1.1\r\n"
@@ -57,7 +59,7 @@ _HOST_ONLY = ((b"host", b"minicdn"),)
 class _Said:
     """An answer's octets. length: of its content. uses_count: pages are made for what is sent again, and only then."""
 
-    __slots__ = ("body", "first", "length", "pages", "status", "uses_count")
+    __slots__ = ("body", "first", "is_headed", "length", "pages", "status", "uses_count")
 
     def __init__(self, status: int, head: bytes, body: Any) -> None:
         is_joined = len(body) <= JOINED_BYTES_MAX
@@ -65,35 +67,46 @@ class _Said:
         self.length = len(body)
         self.first = head + body if is_joined else head
         self.body = None if is_joined else body
+        self.is_headed = len(body) <= HEADED_BYTES_MAX
         self.pages: Pages | None = None
         self.uses_count = 0
 
     def take_pages(self, earlier: _Said) -> None:
-        """The same body as a moment ago."""
-        if self.body is not None and earlier.body is self.body:
+        """The same body as a moment ago, but not the same head."""
+        if not self.is_headed and earlier.body is self.body:
             self.pages, self.uses_count = earlier.pages, earlier.uses_count
 
     def send(self, transport: Any, fd: int) -> None:
         body = self.body
         if body is None:
             transport.write(self.first)
-            return
-        if fd < 0 or not self._has_pages() or transport.get_write_buffer_size():
+        elif fd < 0 or (self.pages is None and not self._make_pages()) or transport.get_write_buffer_size():
             transport.writelines((self.first, body))
-            return
-        sent_bytes = send_pages(transport, fd, self.first, self.pages.fd, 0, self.length)  # type: ignore[union-attr]
-        if sent_bytes < self.length:
-            transport.write(memoryview(body)[sent_bytes:])
+        elif self.is_headed:
+            self._send_headed(transport, fd)
+        else:
+            sent_bytes = send_pages(transport, fd, self.first, self.pages.fd, 0, self.length)  # type: ignore[union-attr]
+            if sent_bytes < self.length:
+                transport.write(memoryview(body)[sent_bytes:])
 
-    def _has_pages(self) -> bool:
-        if self.pages is None:
-            self.uses_count += 1
-            if self.uses_count != 2 or self.length < PAGES_BYTES_MIN or not HAS_PAGES:
-                return False
-            try:
-                self.pages = Pages(self.body)
-            except OSError:
-                return False
+    def _send_headed(self, transport: Any, fd: int) -> None:
+        head_bytes = len(self.first)
+        whole_bytes = head_bytes + self.length
+        sent_bytes = send_pages(transport, fd, b"", self.pages.fd, 0, whole_bytes)  # type: ignore[union-attr]
+        if sent_bytes < head_bytes:
+            transport.writelines((self.first[sent_bytes:], self.body))
+        elif sent_bytes < whole_bytes:
+            transport.write(memoryview(self.body)[sent_bytes - head_bytes :])
+
+    def _make_pages(self) -> bool:
+        """Whether there are now some. They take as long to make as one use saves, or eight."""
+        self.uses_count += 1
+        if self.length < PAGES_BYTES_MIN or self.uses_count != (HEADED_USES if self.is_headed else BARE_USES) or not HAS_PAGES:
+            return False
+        try:
+            self.pages = Pages(self.first, self.body) if self.is_headed else Pages(self.body)
+        except OSError:
+            return False
         return True
 
 

@@ -1,8 +1,9 @@
 """Bytes that the kernel sends from pages of its own (sendfile), past the event loop's transport: nothing is copied.
 
-At 100 KiB this costs more processor time than a write that copies, at 1 MiB about half (docs/measurements.md). The head leaves in a
-write of its own: as one segment with the pages the kernel would copy them. Only a plain TCP socket can do it, and only while the
-transport holds nothing back; whatever the socket does not take at once is the transport's again.
+How much that saves is the kernel's affair, and the client's: from 64 KiB on it is something, at 256 KiB a third (docs/measurements.md).
+A head that leaves in a write of its own is a packet of its own, which costs what is saved on a body of 100 KiB: so a small body's
+pages begin with the head. Only a plain TCP socket can do it, and only while the transport holds nothing back; whatever the socket does
+not take at once is the transport's again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import os
 from typing import Any
 
 HAS_PAGES = hasattr(os, "memfd_create") and hasattr(os, "sendfile")
-PAGES_BYTES_MIN = 512 * 1024
+PAGES_BYTES_MIN = 64 * 1024
+HEADED_BYTES_MAX = 256 * 1024
+"""Up to this size a body's pages begin with the head. An answer's head says its Age, so that these are made anew each second: pages that
+the kernel still sends must not be written to."""
 
 
 class Pages:
@@ -19,12 +23,13 @@ class Pages:
 
     __slots__ = ("fd",)
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, *parts: bytes) -> None:
         self.fd = -1
         self.fd = os.memfd_create("minicdn", os.MFD_CLOEXEC)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self.fd, view) :]
+        for data in parts:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self.fd, view) :]
 
     def __del__(self) -> None:
         if self.fd >= 0:

@@ -13,8 +13,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from minicdn.loops import loop_factory
 from minicdn.web.answering import Answering, ClientDisconnected
-from minicdn.web.express import _Said
-from minicdn.web.pages import HAS_PAGES, Pages, plain_socket, send_pages
+from minicdn.web.express import HEADED_USES, _Said
+from minicdn.web.pages import HAS_PAGES, HEADED_BYTES_MAX, PAGES_BYTES_MIN, Pages, plain_socket, send_pages
 
 pytestmark = pytest.mark.skipif(not HAS_PAGES, reason="this system has no memfd_create or sendfile")
 BODY = os.urandom(600_000)
@@ -53,18 +53,48 @@ def received(
         return runner.run(run())
 
 
+@pytest.mark.parametrize("size", [len(BODY), HEADED_BYTES_MAX, PAGES_BYTES_MIN])
 @pytest.mark.parametrize("make_loop", LOOPS)
-def test_an_answer_in_pages_between_others(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    said = _Said(200, b"head", BODY)
+def test_an_answer_in_pages_between_others(make_loop: Callable[[], asyncio.AbstractEventLoop], size: int) -> None:
+    body = BODY[:size]
+    said = _Said(200, b"head" * 30, body)
 
     def answer(transport: asyncio.Transport) -> None:
         transport.write(b"before")
         said.send(transport, plain_socket(transport))
         transport.write(b"after")
 
-    whole = b"before" + b"head" + BODY + b"after"
-    assert received(make_loop, answer, 3, 3 * len(whole)) == 3 * whole
+    whole = b"before" + b"head" * 30 + body + b"after"
+    assert received(make_loop, answer, 12, 12 * len(whole)) == 12 * whole
     assert said.pages is not None
+
+
+@pytest.mark.parametrize("taken_bytes", [0, 1, 3, 4, 5, PAGES_BYTES_MIN + 3, PAGES_BYTES_MIN + 4])
+def test_what_a_socket_does_not_take_is_the_transports(taken_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = BODY[:PAGES_BYTES_MIN]
+    said = _Said(200, b"head", body)
+    written: list[bytes] = []
+
+    class Transport:
+        write = staticmethod(written.append)
+        writelines = staticmethod(written.extend)
+
+        def get_write_buffer_size(self) -> int:
+            return 0
+
+    def sendfile(fd: int, file: int, offset: int, count: int) -> int:
+        assert (fd, offset, count) == (5, 0, 4 + len(body))
+        if not taken_bytes:
+            raise BlockingIOError
+        written.append(os.pread(file, taken_bytes, offset))
+        return taken_bytes
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    for _ in range(HEADED_USES):
+        written.clear()
+        said.send(Transport(), 5)
+        assert b"".join(written) == b"head" + body
+    assert said.pages is not None and (len(written[0]) == taken_bytes or not taken_bytes)
 
 
 @pytest.mark.parametrize("make_loop", LOOPS)
@@ -78,17 +108,20 @@ def test_a_part_of_the_pages(make_loop: Callable[[], asyncio.AbstractEventLoop])
     assert received(make_loop, answer, 1, 2004) == b"head" + BODY[1000:3000]
 
 
+class Full:
+    """A transport that holds something back."""
+
+    def writelines(self, data: object) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 1
+
+
 def test_pages_are_made_for_what_is_sent_again_and_let_go_of() -> None:
-    class Transport:
-        def writelines(self, data: object) -> None: ...
-
-        def get_write_buffer_size(self) -> int:
-            return 1
-
     said = _Said(200, b"", BODY)
-    said.send(Transport(), 5)
+    said.send(Full(), 5)
     assert said.pages is None
-    said.send(Transport(), 5)
+    said.send(Full(), 5)
     fd = said.pages.fd  # type: ignore[union-attr]
     os.fstat(fd)
     again = _Said(200, b"", BODY)
@@ -98,6 +131,17 @@ def test_pages_are_made_for_what_is_sent_again_and_let_go_of() -> None:
     del again
     with pytest.raises(OSError):
         os.fstat(fd)
+
+
+def test_pages_with_a_head_are_of_that_head_only() -> None:
+    said = _Said(200, b"Age: 1", BODY[:PAGES_BYTES_MIN])
+    for _ in range(HEADED_USES):
+        assert said.pages is None
+        said.send(Full(), 5)
+    assert said.pages is not None
+    again = _Said(200, b"Age: 2", said.body)
+    again.take_pages(said)
+    assert again.pages is None
 
 
 def test_a_socket_that_is_gone_is_the_transports_affair() -> None:
