@@ -76,6 +76,11 @@ class DiskStorage:
         """A thread is using the file."""
         return self._pins > 0
 
+    @property
+    def claimed_bytes(self) -> int:
+        """Up to where the disk has room for the file already, whether or not bytes are there."""
+        return self._claimed_until
+
     def write(self, offset: int, data: bytes) -> None:
         self._writes_count += 1
         view = memoryview(data)

@@ -155,8 +155,8 @@ class DiskCache:
         free_bytes = free_space(self._folder.objects)
         if free_bytes is None:
             return True
-        coming = sum((body.length or 0) - body.have.total_bytes for body in self._filling)  # those in pieces have claimed their room
-        missing = length + max(coming, 0) + ROOM_BYTES - free_bytes
+        coming = sum(_unclaimed_bytes(body, storage) for body, storage in self._filling.items())
+        missing = length + coming + ROOM_BYTES - free_bytes
         return missing <= 0 or self._free(missing)
 
     def _refused(self, error: OSError, size: int) -> bool:
@@ -315,3 +315,8 @@ class DiskCache:
         self._budget.given_up(storage)
         if not (self._is_full and delete_file(storage.path)):
             self._recorder.delete(storage.path)
+
+
+def _unclaimed_bytes(body: Body, storage: DiskStorage) -> int:
+    """What of a body that is being filled the file system still counts as free."""
+    return max(0, (body.length or 0) - max(body.have.total_bytes, storage.claimed_bytes))

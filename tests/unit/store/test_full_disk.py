@@ -86,6 +86,25 @@ async def test_what_the_file_system_has_no_room_for_is_not_begun(tmp_path: Path,
 
 
 @on_loop
+async def test_room_that_is_claimed_already_is_not_wanted_twice(tmp_path: Path, monkeypatch) -> None:
+    shelf = make_shelf(tmp_path)
+    await shelf.open()
+    free = [LARGE + 2 * LARGE]
+
+    def claim(fd: int, size: int, offset: int = 0) -> None:
+        free[0] -= size
+
+    monkeypatch.setattr(disk_module, "claim_space", claim)
+    monkeypatch.setattr(diskcache, "free_space", lambda folder: free[0])
+    coming = begin(shelf, "/coming", LARGE)
+    write(shelf, coming, random_bytes(LARGE)[: LARGE // 2])
+    assert free[0] < 3 * LARGE - LARGE // 2, "more is claimed than was written"
+    assert shelf.new_body("/beside", LARGE).is_kept
+    assert not shelf.new_body("/besides", LARGE // 2).is_kept, "what is coming besides has not taken its room yet"
+    await shelf.close()
+
+
+@on_loop
 async def test_a_body_in_pieces_has_its_room_before_it_is_begun_or_is_not_kept(tmp_path: Path, monkeypatch) -> None:
     shelf = make_shelf(tmp_path)
     await shelf.open()
