@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minicdn.core.message import Request
 from minicdn.errors import MinicdnError, PeerError
 from minicdn.node.supply import Supply
+from minicdn.wire.http import Begun
 from minicdn.wire.peers import BegunFetch, PeerAnswer
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class UpstreamAsked:
 
     __slots__ = ("_supplier", "begun", "request_at")
 
-    def __init__(self, supplier: UpstreamSupplier, begun: Any, request_at: float) -> None:
+    def __init__(self, supplier: UpstreamSupplier, begun: Begun, request_at: float) -> None:
         self._supplier, self.begun, self.request_at = supplier, begun, request_at
 
     def all(self, request: Request) -> Supply | None:

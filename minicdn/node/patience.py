@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterable, Callable
-from typing import Any
 
 from minicdn.core.counters import Counters
 from minicdn.core.message import Fields, Inform
 from minicdn.core.rest import Rest, Turn
 from minicdn.errors import UpstreamError, UpstreamUnreachable
+from minicdn.wire.http import Begun
 from minicdn.wire.upstream import Upstream, UpstreamAnswer
 
 BASE_SECONDS, MAX_SECONDS = 0.05, 2.0
@@ -57,7 +57,7 @@ class PatientUpstream:
         follows: bool = False,
         on_interim: Inform | None = None,
         unread_bytes_max: int | None = None,
-        begun: Any = None,
+        begun: Begun | None = None,
         request_at: float | None = None,
     ) -> UpstreamAnswer:
         """As Upstream.send. Raises UpstreamError, at once while the upstream rests."""
@@ -102,7 +102,9 @@ class PatientUpstream:
     def tail(self, fields: Fields) -> bytes:
         return self._upstream.tail(fields)
 
-    def begin(self, key: str, tail: bytes, came: Callable[[], None], *, on_interim: Inform | None, unread_bytes_max: int | None) -> Any:
+    def begin(
+        self, key: str, tail: bytes, came: Callable[[], None], *, on_interim: Inform | None, unread_bytes_max: int | None
+    ) -> Begun | None:
         """As Upstream.begin; None also where there is no going ahead without some waiting."""
         if self._rest.failures_count:
             return None
@@ -111,7 +113,7 @@ class PatientUpstream:
             self._counters.add("upstream_requests_count")
         return begun
 
-    def all(self, begun: Any, request_at: float) -> UpstreamAnswer:
+    def all(self, begun: Begun, request_at: float) -> UpstreamAnswer:
         """As Upstream.all."""
         answer = self._upstream.all(begun, request_at)
         if self._rest.failures_count:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -133,6 +133,29 @@ class Exchange:
         self._stream.end()
 
 
+class Begun(Protocol):
+    """A question under way for which no task waits (HttpDoor.begin). When `came` was called, one of the three: all() where has_all,
+    HttpDoor.go_on(), or end(), for nobody wants the answer."""
+
+    @property
+    def has_all(self) -> bool: ...
+
+    @property
+    def status(self) -> int:
+        """Of the answer, as far as that has come."""
+
+    def all(self) -> tuple[int, Fields, Any]:
+        """What makes an Exchange."""
+
+    async def answered(self) -> tuple[int, Fields, Any]:
+        """The same, once it has come."""
+
+    def cut(self) -> None:
+        """Nobody wants to wait any longer: `came` is called soon, for there will be no answer."""
+
+    def end(self) -> None: ...
+
+
 class HttpDoor:
     """A pool of connections. One for the upstream, one for peers and manager."""
 
@@ -196,7 +219,7 @@ class HttpDoor:
         *,
         on_interim: Inform | None = None,
         unread_bytes_max: int | None = None,
-    ) -> Any:
+    ) -> Begun | None:
         """Send a request by a connection that is there, for whom no task waits: `came` is called once, not within this call, when all of
         the answer is here (has_all: then all() gives what makes an Exchange), or else soon after its head, or when there will be none (then
         go_on(), or send(), does). None, with nothing done, where there is no such connection or transport. fields: or what head_tail() made
@@ -207,7 +230,7 @@ class HttpDoor:
         head = b"".join((method.encode("ascii"), b" ", target, tail, content))
         return self._begin(base.site, method, head, self._timeout, came, on_interim, unread_bytes_max)
 
-    async def go_on(self, begun: Any) -> Exchange:
+    async def go_on(self, begun: Begun) -> Exchange:
         """With what begin() has sent, once `came` was called, as send() would have done from the beginning."""
         try:
             return Exchange(*await begun.answered())

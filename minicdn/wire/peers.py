@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from minicdn.core.headers import first
 from minicdn.core.message import Fields, Inform
@@ -13,7 +12,7 @@ from minicdn.core.pieces import Pieces
 from minicdn.errors import ClientError, PeerBusy, PeerError
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
 from minicdn.wire.fetch import FetchAnswer, FetchRequest, Questions
-from minicdn.wire.http import Base, Exchange, ExchangeError, HttpDoor, NoneFree, host_field, parse_base
+from minicdn.wire.http import Base, Begun, Exchange, ExchangeError, HttpDoor, NoneFree, host_field, parse_base
 from minicdn.wire.pieces import PIECES_TARGET, PieceRequest, PieceStream
 from minicdn.wire.pieces import PieceAnswer as PiecesAnswer
 from minicdn.wire.signing import Signed, Signer
@@ -77,9 +76,9 @@ class PeerAnswer:
 
 @dataclass(slots=True)
 class BegunFetch:
-    """A question under way (PeerClient.begin). exchange: as HttpDoor.begin gives it."""
+    """A question under way (PeerClient.begin). exchange: what HttpDoor.begin() gave."""
 
-    exchange: Any
+    exchange: Begun
     signed: Signed | None
 
 
@@ -113,14 +112,7 @@ class PeerClient:
     def all(self, url: str, begun: BegunFetch) -> PeerAnswer:
         """What begin() has brought, where it has all. Raises PeerError."""
         exchange = Exchange(*begun.exchange.all())
-        try:
-            return self._whole_answer(url, exchange, begun.signed, exchange.take_whole() or b"")
-        except ClientError as error:
-            exchange.end()
-            raise PeerError(f"{url}: its answer can't be read: {error}") from error
-        except BaseException:
-            exchange.end()
-            raise
+        return _whole_answer(url, exchange, begun.signed, exchange.take_whole() or b"")
 
     async def go_on(self, url: str, begun: BegunFetch) -> PeerAnswer:
         """As fetch(), from there."""
@@ -130,15 +122,11 @@ class PeerClient:
             raise PeerError(f"{url}: {error}") from error
         return await self._answer(url, exchange, begun.signed)
 
-    def _whole_answer(self, url: str, exchange: Exchange, signed: Signed | None, whole: bytes) -> PeerAnswer:
-        head, early = _split(url, exchange, signed, whole)
-        return PeerAnswer(FetchAnswer.from_wire(decode(head, as_tuples=True)), exchange, early)
-
     async def _answer(self, url: str, exchange: Exchange, signed: Signed | None) -> PeerAnswer:
+        whole = exchange.take_whole()
+        if whole is not None:
+            return _whole_answer(url, exchange, signed, whole)
         try:
-            whole = exchange.take_whole()
-            if whole is not None:
-                return self._whole_answer(url, exchange, signed, whole)
             head, chunks, early = await _read_head(url, exchange, signed)
             return PeerAnswer(FetchAnswer.from_wire(decode(head, as_tuples=True)), exchange, early, chunks)
         except ClientError as error:
@@ -239,6 +227,19 @@ async def _read_head(url: str, exchange: Exchange, signed: Signed | None) -> tup
     except (ExchangeError, StopAsyncIteration) as error:
         raise PeerError(f"{url}: its answer can't be read: {error}") from error
     return _checked(url, exchange, signed, bytes(collected[:wanted])), chunks, bytes(collected[wanted:])
+
+
+def _whole_answer(url: str, exchange: Exchange, signed: Signed | None, whole: bytes) -> PeerAnswer:
+    """Of an answer that came all at once. Raises PeerError."""
+    try:
+        head, early = _split(url, exchange, signed, whole)
+        return PeerAnswer(FetchAnswer.from_wire(decode(head, as_tuples=True)), exchange, early)
+    except ClientError as error:
+        exchange.end()
+        raise PeerError(f"{url}: its answer can't be read: {error}") from error
+    except BaseException:
+        exchange.end()
+        raise
 
 
 def _split(url: str, exchange: Exchange, signed: Signed | None, whole: bytes) -> tuple[bytes, bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urljoin
 
 import httpx
@@ -13,7 +12,19 @@ from minicdn.core.headers import end_to_end, first, has, without
 from minicdn.core.message import Fields, Head, Inform
 from minicdn.core.target import parse_target, split_absolute
 from minicdn.errors import ClientError, NotReady, UpstreamError, UpstreamUnreachable
-from minicdn.wire.http import Exchange, ExchangeError, HttpDoor, NoneFree, NotConnected, TimedOut, head_tail, host_field, parse_base
+from minicdn.wire.http import (
+    Base,
+    Begun,
+    Exchange,
+    ExchangeError,
+    HttpDoor,
+    NoneFree,
+    NotConnected,
+    TimedOut,
+    head_tail,
+    host_field,
+    parse_base,
+)
 
 BODILESS = (204, 304)
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -87,7 +98,7 @@ class Upstream:
         on_connected: Callable[[], None] | None = None,
         on_interim: Inform | None = None,
         unread_bytes_max: int | None = None,
-        begun: Any = None,
+        begun: Begun | None = None,
         request_at: float | None = None,
     ) -> UpstreamAnswer:
         """fields: end-to-end ones; Host is set here. follows: GET and HEAD go after redirects, FOLLOWED_MAX of them, to wherever the
@@ -120,12 +131,14 @@ class Upstream:
         """What begin() wants to have behind the target. fields: as send() has them."""
         return head_tail([(b"Host", host_field(self._base)), *((name, value) for name, value in fields if name != b"host")])
 
-    def begin(self, key: str, tail: bytes, came: Callable[[], None], *, on_interim: Inform | None, unread_bytes_max: int | None) -> Any:
+    def begin(
+        self, key: str, tail: bytes, came: Callable[[], None], *, on_interim: Inform | None, unread_bytes_max: int | None
+    ) -> Begun | None:
         """A GET, sent as HttpDoor.begin() sends it: what that gives. all() or send() goes on with it once `came` was called."""
         target = self._prefix + key.encode("ascii")
         return self._door.begin("GET", self._base, target, tail, b"", came, on_interim=on_interim, unread_bytes_max=unread_bytes_max)
 
-    def all(self, begun: Any, request_at: float) -> UpstreamAnswer:
+    def all(self, begun: Begun, request_at: float) -> UpstreamAnswer:
         """What begin() has brought, where it has all."""
         return self._answer("GET", Exchange(*begun.all()), request_at)
 
@@ -140,14 +153,14 @@ class Upstream:
     async def _exchange(
         self,
         method: str,
-        base: httpx.URL,
+        base: Base,
         target: bytes,
         lines: list[tuple[bytes, bytes]],
         content: AsyncIterable[bytes] | None,
         on_connected: Callable[[], None] | None = None,
         on_interim: Inform | None = None,
         unread_bytes_max: int | None = None,
-        begun: Any = None,
+        begun: Begun | None = None,
     ) -> Exchange:
         try:
             if begun is not None:
@@ -169,7 +182,7 @@ class Upstream:
             raise UpstreamError(f"the upstream {self.url} can't be asked: {error}", timed_out=isinstance(error, TimedOut)) from error
 
 
-def _redirected(exchange: Exchange, base: httpx.URL, target: bytes) -> tuple[httpx.URL, bytes] | None:
+def _redirected(exchange: Exchange, base: Base, target: bytes) -> tuple[Base, bytes] | None:
     """Where a redirect leads: base and target; None where the answer is none that can be followed."""
     location = first(exchange.fields, b"location")
     if exchange.status not in REDIRECTS or location is None:
