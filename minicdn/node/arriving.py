@@ -55,11 +55,12 @@ class Arriving:
 
 
 class FromUpstream(Arriving):
-    __slots__ = ("_answer", "_counters", "_limits")
+    __slots__ = ("_answer", "_counters", "_exchange", "_limits")
 
     def __init__(self, answer: UpstreamAnswer, counters: Counters, limits: Limits) -> None:
         self._chunks = None
-        self._answer, self._counters, self._limits = answer, counters, limits
+        self._answer, self._exchange = answer, answer.exchange
+        self._counters, self._limits = counters, limits
 
     async def _read(self) -> AsyncIterator[bytes]:
         try:
@@ -73,27 +74,27 @@ class FromUpstream(Arriving):
             raise
 
     def take_whole(self) -> bytes | None:
-        whole = None if self._limits.has_upstream or self._limits.has_down else self._answer.take_whole()
+        whole = None if self._limits.has_upstream or self._limits.has_down else self._exchange.take_whole()
         if whole:
             self._counters.add("upstream_received_bytes", len(whole))
             self._limits.note_down(len(whole))
         return whole
 
     def widen(self) -> None:
-        self._answer.widen()
+        self._exchange.widen()
 
     def narrow(self, bytes_max: int) -> int:
-        return self._answer.narrow(bytes_max)
+        return self._exchange.narrow(bytes_max)
 
     def gather(self, batch_bytes: int, *, is_sure: bool) -> None:
-        self._answer.gather(batch_bytes, is_sure=is_sure)
+        self._exchange.gather(batch_bytes, is_sure=is_sure)
 
     def end(self) -> None:
-        self._answer.end()
+        self._exchange.end()
 
     async def close(self) -> None:
         await super().close()
-        await self._answer.close()
+        await self._exchange.close()
 
 
 class FromPeer(Arriving):

@@ -36,7 +36,7 @@ CREDENTIALS = frozenset((b"authorization", b"cookie"))
 @dataclass(slots=True)
 class UpstreamAnswer:
     """head: without hop-by-hop fields. length: bytes of the body, None where not announced. The instants are wall seconds, around
-    the wait for the head (RFC 9111 §4.2.3)."""
+    the wait for the head (RFC 9111 §4.2.3). exchange: has the body, but for its errors' words. Close that, always."""
 
     head: Head
     length: int | None
@@ -51,29 +51,6 @@ class UpstreamAnswer:
                 yield chunk
         except ExchangeError as error:
             raise UpstreamError(f"the upstream broke off: {error}", timed_out=isinstance(error, TimedOut)) from error
-
-    def take_whole(self) -> bytes | None:
-        """The body, where all of it came with the head. Then there is nothing left to read."""
-        return self.exchange.take_whole()
-
-    def widen(self) -> None:
-        """All of the body is wanted."""
-        self.exchange.widen()
-
-    def narrow(self, bytes_max: int) -> int:
-        """Soon no more of it is wanted. Returns how much comes all the same."""
-        return self.exchange.narrow(bytes_max)
-
-    def gather(self, batch_bytes: int, *, is_sure: bool) -> None:
-        """It may come in blocks."""
-        self.exchange.gather(batch_bytes, is_sure=is_sure)
-
-    def end(self) -> None:
-        """In close()'s place, after take_whole()."""
-        self.exchange.end()
-
-    async def close(self) -> None:
-        await self.exchange.close()
 
 
 class Upstream:
