@@ -353,7 +353,7 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
 
     def _framing(self) -> tuple[bool, bool]:
         """Whether the body is chunked, and whether it says by itself where it ends."""
-        is_chunked = is_coded = has_length = False
+        self._is_long = is_chunked = is_coded = has_length = False
         for name, value in self.fields:
             if len(name) == 14:
                 if name.lower() == b"content-length":
