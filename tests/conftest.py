@@ -34,6 +34,14 @@ def shared_stage() -> Iterator[Stage]:
     yield from _stage()
 
 
+LONGEST = ("tests/simulation/test_seeds.py",)
+"""Files of some minutes that stay in one process: were they begun in their turn, it would end alone with them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield

@@ -20,8 +20,10 @@ PORT = 8080
 
 
 def clean_environment() -> dict[str, str]:
-    """Without minicdn's own variables and proxies: the machine's settings must not change a measurement."""
+    """Without minicdn's own variables and proxies: the machine's settings must not change a measurement. And compiled files are kept, as
+    they are wherever minicdn is installed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MINICDN_") and not name.lower().endswith("_proxy")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**kept, "PYTHONPATH": str(ROOT)}
 
 
