@@ -94,7 +94,7 @@ class FromUpstream(Arriving):
 
     async def close(self) -> None:
         await super().close()
-        await self._exchange.close()
+        await self._answer.close()
 
 
 class FromPeer(Arriving):

@@ -135,7 +135,7 @@ class UpstreamSupplier:
             _check_asked_for(answer.head.status, held if part is None else None, part)
             return self._supply(request, answer, held)
         except BaseException:
-            await answer.exchange.close()
+            await answer.close()
             raise
 
     def begin(self, request: Request, came: Callable[[], None], on_interim: Inform | None) -> UpstreamAsked | None:

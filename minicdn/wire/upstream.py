@@ -36,7 +36,7 @@ CREDENTIALS = frozenset((b"authorization", b"cookie"))
 @dataclass(slots=True)
 class UpstreamAnswer:
     """head: without hop-by-hop fields. length: bytes of the body, None where not announced. The instants are wall seconds, around
-    the wait for the head (RFC 9111 §4.2.3). exchange: has the body, but for its errors' words. Close that, always."""
+    the wait for the head (RFC 9111 §4.2.3). exchange: what else the body can. Close it, always."""
 
     head: Head
     length: int | None
@@ -51,6 +51,9 @@ class UpstreamAnswer:
                 yield chunk
         except ExchangeError as error:
             raise UpstreamError(f"the upstream broke off: {error}", timed_out=isinstance(error, TimedOut)) from error
+
+    async def close(self) -> None:
+        await self.exchange.close()
 
 
 class Upstream:
