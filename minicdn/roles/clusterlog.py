@@ -36,7 +36,7 @@ class ClusterLog:
         self._url = self.file.url = url
 
     def put_own(self, line: LogLine) -> None:
-        self._counters.add("log_lines_count")
+        self._counters.values["log_lines_count"] += 1
         self.file.put(line, self._url)
 
     def take(self, batch: LogBatch, url: str) -> None:

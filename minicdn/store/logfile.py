@@ -53,7 +53,8 @@ class LogFile:
         self._sink = open_sink(path, file_bytes=file_bytes, files_kept=files_kept)
         self._wall = wall
         self._say = say
-        self._queue: deque[Item] = deque(maxlen=max(1, lines_max))
+        self._lines_max = max(1, lines_max)
+        self._queue: deque[Item] = deque(maxlen=self._lines_max)
         self._overflow_count = 0
         self._overflow_told_count = 0
         self._refused_count = 0
@@ -72,12 +73,18 @@ class LogFile:
 
     # The event loop's side
 
-    def put(self, line: LogLine, url: str) -> None:
-        self._put((line, 0, url))
+    def put(self, line: LogLine | None, url: str, lost_count: int = 0) -> None:
+        queue = self._queue
+        if len(queue) == self._lines_max:
+            self._lose_oldest()
+        queue.append((line, lost_count, url))
+        if not self._is_woken:
+            self._is_woken = True
+            self._wake.set()
 
     def put_dropped(self, count: int, url: str) -> None:
         """A peer says that it lost lines here."""
-        self._put((None, count, url))
+        self.put(None, url, count)
 
     @property
     def dropped_count(self) -> int:
@@ -96,19 +103,13 @@ class LogFile:
             follower.is_gone = True
             self._followers.discard(follower)
 
-    def _put(self, item: Item) -> None:
-        queue = self._queue
-        if len(queue) == queue.maxlen:
-            # The oldest goes. Where that is a word of lost lines itself, as many are lost without a word.
-            try:
-                line, count, _ = queue[0]
-            except IndexError:  # the thread has just taken them all
-                line, count = None, 0
-            self._overflow_count += 1 if line is not None else count
-        queue.append(item)
-        if not self._is_woken:
-            self._is_woken = True
-            self._wake.set()
+    def _lose_oldest(self) -> None:
+        """Where that is a word of lost lines itself, as many are lost without a word."""
+        try:
+            line, count, _ = self._queue[0]
+        except IndexError:  # the thread has just taken them all
+            line, count = None, 0
+        self._overflow_count += 1 if line is not None else count
 
     # Blocking, for a thread of the caller's choice
 
