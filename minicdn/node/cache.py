@@ -278,9 +278,11 @@ class Cache:
                 if outcome.is_private and outcome.entry is not None:
                     self._passing.note(request.key, outcome.entry.head.status)
                 continue
-            if outcome.is_confirmed and outcome.entry is not None and missing_spans(request, outcome.entry):
+            entry = outcome.entry
+            is_others = begun.is_collapsed and entry is not None and self._swarms.of(entry.body) is None  # maybe a part that these want
+            if entry is not None and (outcome.is_confirmed or is_others) and missing_spans(request, entry):
                 fill.release()
-                return await self._complete(request, outcome.entry, is_forwarded=is_forwarded, may_deal=may_deal)
+                return await self._complete(request, entry, is_forwarded=is_forwarded, may_deal=may_deal)
             break
         return self._found(request, fill, outcome, forward, is_collapsed=begun.is_collapsed, may_deal=may_deal)
 
@@ -381,8 +383,7 @@ class Cache:
 
     def load_piece(self, request: Request, part: Part, hint: str | None) -> Fill:
         """A piece for a swarm, from the upstream; first from the peer at `hint`, which has it. All may come, where there are no parts."""
-        suppliers = [taking_wholes(ask) for ask in self._askers.of_upstream(hint=hint)]
-        return self._dock.start(Fill(request, None, suppliers, is_wanted=True, part=part))
+        return self._dock.start(Fill(request, None, [*map(taking_wholes, self._askers.of_upstream(hint=hint))], is_wanted=True, part=part))
 
     def load_rest(self, request: Request, part: Part, *, is_forwarded: bool) -> Fill:
         """What who asked lacks of a body that can't be kept here after all: to be passed on."""
