@@ -12,8 +12,8 @@ from __future__ import annotations
 from enum import Enum
 
 PLACES_MAX, PLACES_MIN = 32_768, 16
-FILES_KEPT = 64
-"""Descriptors for listening sockets, the log, the index, and what libraries open."""
+FILES_KEPT = 128
+"""Descriptors for listening sockets, the log, the index, what the express lane sends from, and what libraries open."""
 RESERVE_SHARE, RESERVE_MIN = 16, 16
 FLOOR_SHARE, FLOOR_BYTES_MAX = 20, 256 * 1024 * 1024
 RELIEF = 1.5

@@ -36,7 +36,8 @@ class DiskStorage:
     """on_given_up: called once, when the file is closed and is to be deleted. on_damaged: called when bytes that should be there
     can't be read. on_refused: told of a write that failed and how many bytes are left of it; says whether it is worth another try.
     room_bytes: how long the file may become as yet, where that is known; so much is claimed on the disk, since a write into such room takes
-    a quarter less of the processor: the file system need not look for each page whether there is some."""
+    a quarter less of the processor: the file system need not look for each page whether there is some. claimed_bytes: what the disk gave
+    before anything was written to it."""
 
     medium = "disk"
 
@@ -53,7 +54,7 @@ class DiskStorage:
             "_synced_count",
             "_writes_count",
         ),
-        *("is_damaged", "on_damaged", "on_given_up", "on_refused", "path", "room_bytes"),
+        *("claimed_bytes", "is_damaged", "on_damaged", "on_given_up", "on_refused", "path", "room_bytes"),
     )
 
     def __init__(self, path: Path, *, is_found: bool = False, on_given_up: Callable[[DiskStorage], None] | None = None) -> None:
@@ -67,7 +68,7 @@ class DiskStorage:
         self._writes_count, self._synced_count = 0, 0 if is_found else -1
         self._is_wanted = self._is_discarded = self._is_given_up = False
         self._fd: int | None = None
-        self._claimed_until = self.room_bytes = 0
+        self._claimed_until = self.room_bytes = self.claimed_bytes = 0
         self._pins = 0
         self._has_cached_reads = HAS_CACHED_READS
 
@@ -75,11 +76,6 @@ class DiskStorage:
     def is_pinned(self) -> bool:
         """A thread is using the file."""
         return self._pins > 0
-
-    @property
-    def claimed_bytes(self) -> int:
-        """Up to where the disk has room for the file already, whether or not bytes are there."""
-        return self._claimed_until
 
     def write(self, offset: int, data: bytes) -> None:
         self._writes_count += 1
@@ -101,23 +97,27 @@ class DiskStorage:
         try:
             fd = self._open(create=True)
             try:
-                claim_space(fd, size)
+                self._claim(fd, 0, size)
             except OSError as error:
                 if not self.on_refused(error, size):
                     raise
-                claim_space(fd, size)
+                self._claim(fd, 0, size)
         except OSError:
             return False
-        self._claimed_until = size
         return True
 
     def _claim_ahead(self, fd: int, offset: int) -> None:
         """Where that is refused, the write itself says so, or finds room."""
         start, self._claimed_until = max(offset, self._claimed_until), self.room_bytes
         try:
-            claim_space(fd, self.room_bytes - start, start)
+            self._claim(fd, start, self.room_bytes)
         except OSError:
             pass
+
+    def _claim(self, fd: int, start: int, end: int) -> None:
+        if claim_space(fd, end - start, start):
+            self.claimed_bytes += end - start
+        self._claimed_until = end
 
     def _write(self, offset: int, view: memoryview) -> None:
         fd = self._open(create=True)

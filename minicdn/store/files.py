@@ -32,7 +32,7 @@ def free_space(folder: Path) -> int | None:
     return found.f_bavail * found.f_frsize
 
 
-def _find_fallocate() -> Callable[[int, int, int], None] | None:
+def _find_fallocate() -> Callable[[int, int, int], bool] | None:
     """Linux's own call: os.posix_fallocate would lengthen the file, and write zeros where a file system can't do it."""
     if sys.platform != "linux":
         return None
@@ -42,19 +42,21 @@ def _find_fallocate() -> Callable[[int, int, int], None] | None:
         return None
     found.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
-    def claim(fd: int, size: int, offset: int = 0) -> None:
-        if found(fd, _KEEP_SIZE, offset, size):
-            code = ctypes.get_errno()
-            if code in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-                raise OSError(code, os.strerror(code))
+    def claim(fd: int, size: int, offset: int = 0) -> bool:
+        if not found(fd, _KEEP_SIZE, offset, size):
+            return True
+        code = ctypes.get_errno()
+        if code in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            raise OSError(code, os.strerror(code))
+        return False
 
     return claim
 
 
 _KEEP_SIZE = 1
-claim_space = _find_fallocate() or (lambda fd, size, offset=0: None)
-"""Room on the disk for so many bytes of a file, from `offset` on, before they are written. Raises OSError where there is none; where the
-system can't do that, nothing happens."""
+claim_space = _find_fallocate() or (lambda fd, size, offset=0: False)
+"""Room on the disk for so many bytes of a file, from `offset` on, before they are written. Raises OSError where there is none; False: the
+system can't do that."""
 
 
 class CachedReadsUnknown(Exception):

@@ -27,7 +27,7 @@ from minicdn.node.found import Found
 from minicdn.node.limits import is_loopback
 from minicdn.node.node import Node
 from minicdn.store.entry import Entry
-from minicdn.web.pages import HAS_PAGES, HEADED_BYTES_MAX, PAGES_BYTES_MIN, Pages, send_pages
+from minicdn.web.pages import HAS_PAGES, HEADED_BYTES_MAX, PAGES_BYTES_MIN, Pages, Room, send_pages
 from minicdn.web.plain import Asked, Plain, parse_plain
 from minicdn.web.protocol import response_head
 
@@ -41,6 +41,8 @@ BLOCK_BYTES_MAX = 4096
 """Longer ones go the normal way."""
 JOINED_BYTES_MAX = 16 * 1024
 """Head and body of up to this size are kept joined, for one write without copying."""
+PAGES_MAX = 64
+"""Answers at a time that have pages: those that are asked for most have them first."""
 BARE_USES, HEADED_USES = 2, 8
 """The use for which pages are made: of a body, and of an answer with its head, which is over after a second."""
 BODY_BYTES_MAX = 1024 * 1024
@@ -76,11 +78,11 @@ class _Said:
         if not self.is_headed and earlier.body is self.body:
             self.pages, self.uses_count = earlier.pages, earlier.uses_count
 
-    def send(self, transport: Any, fd: int) -> None:
+    def send(self, transport: Any, fd: int, room: Room) -> None:
         body = self.body
         if body is None:
             transport.write(self.first)
-        elif fd < 0 or (self.pages is None and not self._make_pages()) or transport.get_write_buffer_size():
+        elif fd < 0 or (self.pages is None and not self._make_pages(room)) or transport.get_write_buffer_size():
             transport.writelines((self.first, body))
         elif self.is_headed:
             self._send_headed(transport, fd)
@@ -98,14 +100,16 @@ class _Said:
         elif sent_bytes < whole_bytes:
             transport.write(memoryview(self.body)[sent_bytes - head_bytes :])
 
-    def _make_pages(self) -> bool:
+    def _make_pages(self, room: Room) -> bool:
         """Whether there are now some. They take as long to make as one use saves, or eight."""
         self.uses_count += 1
-        if self.length < PAGES_BYTES_MIN or self.uses_count != (HEADED_USES if self.is_headed else BARE_USES) or not HAS_PAGES:
+        is_due = self.length >= PAGES_BYTES_MIN and self.uses_count >= (HEADED_USES if self.is_headed else BARE_USES)
+        if not is_due or not HAS_PAGES or room.left_count <= 0:
             return False
         try:
-            self.pages = Pages(self.first, self.body) if self.is_headed else Pages(self.body)
+            self.pages = Pages(room, self.first, self.body) if self.is_headed else Pages(room, self.body)
         except OSError:
+            self.uses_count = 0
             return False
         return True
 
@@ -138,6 +142,7 @@ class Express:
         self._lanes: dict[bytes, _Lane | None] = {}
         self._built: deque[_Lane] = deque()
         self._built_bytes = 0
+        self._room = Room(PAGES_MAX)
         self._blocks: dict[bytes, Plain | None] = {}
         self._clients: dict[tuple[str, int] | None, tuple[bool, str]] = {}
         """Whether what is sent there goes up, and the address as the log has it."""
@@ -192,7 +197,7 @@ class Express:
         said = lane.whole if start == 4 and not plain.asked else self._said_otherwise(lane, method, plain.asked, now)  # type: ignore[union-attr]
         if said is None:
             return False
-        said.send(transport, fd)
+        said.send(transport, fd, self._room)
         if is_up:
             limits.note_up(said.length)
         self._note(lane.entry.key, method, said, remote, plain.user_agent, now)  # type: ignore[union-attr]

@@ -18,14 +18,25 @@ HEADED_BYTES_MAX = 256 * 1024
 the kernel still sends must not be written to."""
 
 
+class Room:
+    """For how many Pages there is room: each is a descriptor."""
+
+    __slots__ = ("left_count",)
+
+    def __init__(self, count_max: int) -> None:
+        self.left_count = count_max
+
+
 class Pages:
     """A file without a name, in memory; gone with this object. OSError where there can't be one more."""
 
-    __slots__ = ("fd",)
+    __slots__ = ("_room", "fd")
 
-    def __init__(self, *parts: bytes) -> None:
+    def __init__(self, room: Room, *parts: bytes) -> None:
         self.fd = -1
+        self._room = room
         self.fd = os.memfd_create("minicdn", os.MFD_CLOEXEC)
+        room.left_count -= 1
         for data in parts:
             view = memoryview(data)
             while view:
@@ -34,6 +45,7 @@ class Pages:
     def __del__(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
+            self._room.left_count += 1
 
 
 def plain_socket(transport: Any) -> int:

@@ -193,11 +193,11 @@ class ClientConnection(Gathering, Telling, asyncio.Protocol):
             if self._is_buffered and self._buffer is not None and (view := self._buffer.take()):
                 self._chunks.append(view)
                 break
-            if self._is_whole:
-                return b""
-            if (self._unread_bytes_max or self._is_buffered or self._is_held) and self.is_open:
+            if self.is_open and (self._is_whole or self._unread_bytes_max or self._is_buffered or self._is_held):
                 self._is_held = False
                 self._transport.resume_reading()
+            if self._is_whole:
+                return b""
             await self._wait(seconds)
         if self._batch_bytes and len(self._chunks) > 1:
             chunk = b"".join(self._chunks)

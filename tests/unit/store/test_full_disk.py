@@ -91,8 +91,9 @@ async def test_room_that_is_claimed_already_is_not_wanted_twice(tmp_path: Path, 
     await shelf.open()
     free = [LARGE + 2 * LARGE]
 
-    def claim(fd: int, size: int, offset: int = 0) -> None:
+    def claim(fd: int, size: int, offset: int = 0) -> bool:
         free[0] -= size
+        return True
 
     monkeypatch.setattr(disk_module, "claim_space", claim)
     monkeypatch.setattr(diskcache, "free_space", lambda folder: free[0])
@@ -110,10 +111,11 @@ async def test_a_body_in_pieces_has_its_room_before_it_is_begun_or_is_not_kept(t
     await shelf.open()
     claimed = []
 
-    def claim(fd: int, size: int) -> None:
+    def claim(fd: int, size: int, offset: int = 0) -> bool:
         claimed.append(size)
         if len(claimed) > 1:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return True
 
     monkeypatch.setattr(disk_module, "claim_space", claim)
     entries = [begin(shelf, f"/{number}", 4 * MIB) for number in range(2)]

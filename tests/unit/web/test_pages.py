@@ -14,7 +14,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from minicdn.loops import loop_factory
 from minicdn.web.answering import Answering, ClientDisconnected
 from minicdn.web.express import HEADED_USES, _Said
-from minicdn.web.pages import HAS_PAGES, HEADED_BYTES_MAX, PAGES_BYTES_MIN, Pages, plain_socket, send_pages
+from minicdn.web.pages import HAS_PAGES, HEADED_BYTES_MAX, PAGES_BYTES_MIN, Pages, Room, plain_socket, send_pages
 
 pytestmark = pytest.mark.skipif(not HAS_PAGES, reason="this system has no memfd_create or sendfile")
 BODY = os.urandom(600_000)
@@ -57,11 +57,11 @@ def received(
 @pytest.mark.parametrize("make_loop", LOOPS)
 def test_an_answer_in_pages_between_others(make_loop: Callable[[], asyncio.AbstractEventLoop], size: int) -> None:
     body = BODY[:size]
-    said = _Said(200, b"head" * 30, body)
+    said, room = _Said(200, b"head" * 30, body), Room(1)
 
     def answer(transport: asyncio.Transport) -> None:
         transport.write(b"before")
-        said.send(transport, plain_socket(transport))
+        said.send(transport, plain_socket(transport), room)
         transport.write(b"after")
 
     whole = b"before" + b"head" * 30 + body + b"after"
@@ -72,7 +72,7 @@ def test_an_answer_in_pages_between_others(make_loop: Callable[[], asyncio.Abstr
 @pytest.mark.parametrize("taken_bytes", [0, 1, 3, 4, 5, PAGES_BYTES_MIN + 3, PAGES_BYTES_MIN + 4])
 def test_what_a_socket_does_not_take_is_the_transports(taken_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     body = BODY[:PAGES_BYTES_MIN]
-    said = _Said(200, b"head", body)
+    said, room = _Said(200, b"head", body), Room(1)
     written: list[bytes] = []
 
     class Transport:
@@ -92,14 +92,14 @@ def test_what_a_socket_does_not_take_is_the_transports(taken_bytes: int, monkeyp
     monkeypatch.setattr(os, "sendfile", sendfile)
     for _ in range(HEADED_USES):
         written.clear()
-        said.send(Transport(), 5)
+        said.send(Transport(), 5, room)
         assert b"".join(written) == b"head" + body
     assert said.pages is not None and (len(written[0]) == taken_bytes or not taken_bytes)
 
 
 @pytest.mark.parametrize("make_loop", LOOPS)
 def test_a_part_of_the_pages(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    pages = Pages(BODY)
+    pages = Pages(Room(1), BODY)
 
     def answer(transport: asyncio.Transport) -> None:
         sent = send_pages(transport, plain_socket(transport), b"head", pages.fd, 1000, 2000)
@@ -118,10 +118,11 @@ class Full:
 
 
 def test_pages_are_made_for_what_is_sent_again_and_let_go_of() -> None:
-    said = _Said(200, b"", BODY)
-    said.send(Full(), 5)
+    said, room = _Said(200, b"", BODY), Room(1)
+    said.send(Full(), 5, room)
     assert said.pages is None
-    said.send(Full(), 5)
+    said.send(Full(), 5, room)
+    assert room.left_count == 0
     fd = said.pages.fd  # type: ignore[union-attr]
     os.fstat(fd)
     again = _Said(200, b"", BODY)
@@ -131,13 +132,41 @@ def test_pages_are_made_for_what_is_sent_again_and_let_go_of() -> None:
     del again
     with pytest.raises(OSError):
         os.fstat(fd)
+    assert room.left_count == 1
+
+
+def test_where_there_are_enough_pages_bytes_are_copied() -> None:
+    said, room = _Said(200, b"", BODY), Room(1)
+    other = Pages(room, b"x")
+    for _ in range(3):
+        said.send(Full(), 5, room)
+    assert said.pages is None
+    del other
+    said.send(Full(), 5, room)
+    assert said.pages is not None
+
+
+def test_where_no_file_can_be_made_it_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, room = _Said(200, b"", BODY), Room(1)
+
+    def refuse(*_: object) -> int:
+        raise OSError
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    for _ in range(5):
+        said.send(Full(), 5, room)
+    assert said.pages is None and room.left_count == 1
+    monkeypatch.undo()
+    for _ in range(2):
+        said.send(Full(), 5, room)
+    assert said.pages is not None
 
 
 def test_pages_with_a_head_are_of_that_head_only() -> None:
-    said = _Said(200, b"Age: 1", BODY[:PAGES_BYTES_MIN])
+    said, room = _Said(200, b"Age: 1", BODY[:PAGES_BYTES_MIN]), Room(1)
     for _ in range(HEADED_USES):
         assert said.pages is None
-        said.send(Full(), 5)
+        said.send(Full(), 5, room)
     assert said.pages is not None
     again = _Said(200, b"Age: 2", said.body)
     again.take_pages(said)
@@ -150,7 +179,7 @@ def test_a_socket_that_is_gone_is_the_transports_affair() -> None:
         other.close()
         written: list[bytes] = []
         transport = type("Transport", (), {"write": staticmethod(written.append)})
-        assert send_pages(transport, one.fileno(), b"head", Pages(BODY).fd, 0, 10) == 0
+        assert send_pages(transport, one.fileno(), b"head", Pages(Room(1), BODY).fd, 0, 10) == 0
         assert written == [b"head"]
 
 
@@ -201,7 +230,7 @@ def sent_as_file(
     """What the client got, and what came of the sending, of all but the first 100 octets of a file that is shorter than was believed."""
 
     async def run() -> tuple[bytes, int | BaseException]:
-        pages, came = Pages(BODY), asyncio.Queue[int | BaseException]()
+        pages, came = Pages(Room(1), BODY), asyncio.Queue[int | BaseException]()
         server = await asyncio.get_running_loop().create_server(lambda: FileServer(pages.fd, came, stall_seconds), "127.0.0.1", 0)
         async with asyncio.timeout(30):
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=4096)
