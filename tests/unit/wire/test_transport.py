@@ -752,6 +752,33 @@ def test_what_comes_when_little_is_wanted_is_not_gathered(run: Any) -> None:
     run(story())
 
 
+def test_after_a_narrow_body_the_next_answer_is_read(run: Any) -> None:
+    """A body of which so much had come that its connection read no more, all of it as it turned out, left the connection so."""
+    said = asyncio.Event()
+
+    async def talk(side: Side) -> None:
+        for size in (READ_AHEAD_BYTES + BLOCK, 5):
+            await side.head()
+            await side.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+            said.set()
+        await side.rest()
+
+    async def story() -> None:
+        async with staged(talk) as stage:
+            exchange = await stage.send()
+            await said.wait()
+            await asyncio.sleep(0.05)
+            exchange.narrow(BLOCK)
+            assert len(await exchange.read(READ_AHEAD_BYTES + BLOCK)) == READ_AHEAD_BYTES + BLOCK
+            await exchange.close()
+            again = await stage.door.send("GET", stage.base, b"/x", ((b"Host", b"h"),), unread_bytes_max=BLOCK)
+            assert len(await again.read(5)) == 5
+            await again.close()
+            assert stage.server.connections_count == 1
+
+    run(story())
+
+
 # Uploads
 
 
