@@ -114,6 +114,12 @@ def disk_full(stage: Stage, seconds: float) -> Report:
     cluster.wait_agreed()
     scene.urls = [peer.url for peer in cluster.peers]
 
+    made_room: list[int] = []
+
+    def count() -> None:
+        """Of a full disk writes are refused, or what is kept leaves before one is."""
+        made_room.append(_sum_of(scene, "disk_errors_count") + _sum_of(scene, "evictions_count"))
+
     def fill() -> None:
         for folder in folders:
             with (folder / "others").open("wb", buffering=0) as file:
@@ -122,14 +128,17 @@ def disk_full(stage: Stage, seconds: float) -> Report:
                         file.write(bytes(1 << 20))
                 except OSError:
                     pass
+        count()
 
     def free() -> None:
+        count()
         for folder in folders:
             (folder / "others").unlink()
 
     scene.run(fill, free)
     scene.figures()
     scene.expect_no_errors()
+    scene.report.check(made_room[1] > made_room[0], "while the disk was full it refused nothing, and nothing left for what came")
     _after_a_disk(scene)
     return scene.report
 
@@ -153,15 +162,18 @@ def read_only(stage: Stage, seconds: float) -> Report:
         chmod(0o755)
     scene.figures()
     scene.expect_no_errors()
+    scene.report.check(_sum_of(scene, "disk_errors_count") > 0, "the disk refused nothing")
     _after_a_disk(scene)
     return scene.report
 
 
+def _sum_of(scene: Scene, name: str) -> int:
+    return sum(peer.stats()[name] for peer in scene.cluster.peers)
+
+
 def _after_a_disk(scene: Scene) -> None:
-    errors = sum(peer.stats()["disk_errors_count"] for peer in scene.cluster.peers)
+    errors = _sum_of(scene, "disk_errors_count")
     scene.report.notes.append(f"{errors} writes were refused by the disk")
-    left = sum(peer.stats()["evictions_count"] for peer in scene.cluster.peers)
-    scene.report.check(errors + left > 0, "the disk refused nothing, and nothing left for what came")
     content, began_at = bytes_of("kept", 3 << 20), time.monotonic()
 
     def is_kept() -> bool:
