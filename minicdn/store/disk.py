@@ -104,6 +104,7 @@ class DiskStorage:
                 self._claim(fd, 0, size)
         except OSError:
             return False
+        self._claimed_until = size
         return True
 
     def _claim_ahead(self, fd: int, offset: int) -> None:
@@ -117,7 +118,6 @@ class DiskStorage:
     def _claim(self, fd: int, start: int, end: int) -> None:
         if claim_space(fd, end - start, start):
             self.claimed_bytes += end - start
-        self._claimed_until = end
 
     def _write(self, offset: int, view: memoryview) -> None:
         fd = self._open(create=True)
