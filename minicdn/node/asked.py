@@ -34,17 +34,17 @@ class UpstreamAsked:
 class PeerAsked:
     """A question under way for which no task waits (PeerSupplier.begin)."""
 
-    __slots__ = ("_begun", "_error", "_kept", "_reached", "_supplier", "_url")
+    __slots__ = ("_begun", "_error", "_kept", "_reached", "_supplier", "_url", "request_at")
 
-    def __init__(self, supplier: PeerSupplier, url: str, begun: BegunFetch, reached: Callable[[str], None]) -> None:
-        self._supplier, self._url, self._begun, self._reached = supplier, url, begun, reached
+    def __init__(self, supplier: PeerSupplier, url: str, begun: BegunFetch, request_at: float, reached: Callable[[str], None]) -> None:
+        self._supplier, self._url, self._begun, self.request_at, self._reached = supplier, url, begun, request_at, reached
         self._kept = supplier.keep(url, begun.exchange.cut)
         self._error: MinicdnError | None = None
 
     def all(self, request: Request) -> Supply | None:
         """As UpstreamAsked.all(). Where there is more to wait for, the leash holds up to found()."""
         try:
-            supply = self._supplier.all(self._url, self._begun)
+            supply = self._supplier.all(self._url, self._begun, self.request_at)
         except MinicdnError as error:
             self._kept.end()
             self._error = error  # check() raises it, so that it goes the way of all errors

@@ -264,6 +264,7 @@ class PeerSupplier:
         can't be talked to (or is busy); UpstreamError and ClientError where it says so itself."""
         if asked is not None:
             asked.check()
+        request_at = asked.request_at if asked is not None else self._wall()
         try:
             if asked is not None:
                 found = await asked.found()
@@ -276,7 +277,7 @@ class PeerSupplier:
             self._counters.add("peer_errors_count")
             raise
         try:
-            return self._supply(url, found)
+            return self._supply(url, found, request_at)
         except BaseException:
             await found.close()
             raise
@@ -294,13 +295,14 @@ class PeerSupplier:
     ) -> PeerAsked | None:
         """Ask for a whole body, for whom no task waits (HttpDoor.begin). None, with nothing done, where ask() has to do it. reached: called
         with the url when that has answered."""
+        request_at = self._wall()
         begun = self._client.begin(url, self._message(request, None, None, wants_fresh, asker), came, on_interim)
         if begun is None:
             return None
         self._counters.add("peer_requests_count")
-        return PeerAsked(self, url, begun, reached)
+        return PeerAsked(self, url, begun, request_at, reached)
 
-    def all(self, url: str, begun: BegunFetch) -> Supply | None:
+    def all(self, url: str, begun: BegunFetch, request_at: float) -> Supply | None:
         """What begin() has brought, where all of it is here, and none need wait for a cap. Raises what ask() raises."""
         if not begun.exchange.has_all or self._limits.has_down:
             return None
@@ -310,7 +312,7 @@ class PeerSupplier:
             self._counters.add("peer_errors_count")
             raise
         try:
-            return self._supply(url, found)
+            return self._supply(url, found, request_at)
         except BaseException:
             found.end()
             raise
@@ -335,7 +337,7 @@ class PeerSupplier:
             message.target = full
         return message
 
-    def _supply(self, url: str, found: PeerAnswer) -> Supply:
+    def _supply(self, url: str, found: PeerAnswer, request_at: float) -> Supply:
         answer = found.answer
         match answer.kind:
             case "busy":
@@ -348,7 +350,7 @@ class PeerSupplier:
         return Supply(
             kind=_KINDS.get(answer.kind, FOUND),
             head=head,
-            stored=self._received(url, answer, head),
+            stored=self._received(url, answer, head, request_at),
             length=answer.length,
             offset=answer.offset,
             end=answer.end,
@@ -362,11 +364,14 @@ class PeerSupplier:
             deal=_deal(answer) if answer.deal else None,
         )
 
-    def _received(self, url: str, answer: FetchAnswer, head: Head) -> Stored | None:
-        """The owner's facts on our watch: age counts from what the owner said, not from its clock."""
+    def _received(self, url: str, answer: FetchAnswer, head: Head, request_at: float) -> Stored | None:
+        """The owner's facts on our watch: age counts from what the owner said, not from its clock, and all the way from there to here
+        is added (response_delay, RFC 9111 §4.2.3): where this node was stopped meanwhile, a copy may have got old on it."""
         if answer.stored is None:
             return None
+        now = self._wall()
+        delay_seconds = now - request_at - answer.took_seconds
         try:
-            return from_facts(answer.stored, head, answer.age_seconds, self._wall())
+            return from_facts(answer.stored, head, answer.age_seconds + max(0.0, delay_seconds), now)
         except ValueError as error:
             raise PeerError(f"{url}: its facts can't be read: {error}") from error

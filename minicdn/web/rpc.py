@@ -34,6 +34,8 @@ from minicdn.wire.fetch import FetchAnswer, FetchRequest
 REQUEST_BYTES_MAX = 256 * 1024
 UNSENT_BYTES_MAX = 128 * 1024
 """Where the kernel holds no more than that, a send waits when the uplink is full, and the node knows how full it is (core/uplink.py)."""
+TOOK_SECONDS_MIN = 0.05
+"""What took less is not told: so much older is a copy taken for than it is, which is on the safe side."""
 
 
 class PeerDoor:
@@ -56,7 +58,7 @@ class PeerDoor:
             pass
 
     async def _answer(self, scope: Scope, send: Send, fetch: FetchRequest) -> None:
-        request = _request_of(fetch)
+        request, came_at = _request_of(fetch), self._node.clock.monotonic()
         try:
             check_target(self._node, fetch.key, fetch.target)
             if has_passed(request.fields, self._name):
@@ -76,7 +78,7 @@ class PeerDoor:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         try:
-            await self._send_found(scope, send, fetch, request, found)
+            await self._send_found(scope, send, fetch, request, found, came_at)
         finally:
             found.release()
 
@@ -87,8 +89,10 @@ class PeerDoor:
             return None
         return lambda status, fields: connection.inform(status, add_via(end_to_end(fields), self._name))
 
-    async def _send_found(self, scope: Scope, send: Send, fetch: FetchRequest, request: Request, found: Found) -> None:
+    async def _send_found(self, scope: Scope, send: Send, fetch: FetchRequest, request: Request, found: Found, came_at: float) -> None:
         answer = describe(self._node, self._name, fetch, request, found)
+        if (took_seconds := self._node.clock.monotonic() - came_at) >= TOOK_SECONDS_MIN:
+            answer.took_seconds = took_seconds
         if fetch.asker is not None and answer.kind == "found":
             answer = await self._deal(fetch, request, found, answer)
         body = found.entry.body

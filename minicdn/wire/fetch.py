@@ -92,7 +92,8 @@ class FetchAnswer:
     """stored: facts as core/stored.py's to_facts gives them, with `age_seconds` as of now; their head is status and fields.
     length: of the whole body, None when not known.
     offset, end: where the bytes that follow begin and end (end None: at the end of the body). source: where the owner had them from.
-    detail: for people. deal: instead of bytes, the peers among whom the file's pieces are dealt, with their weights; hint: one of them that
+    took_seconds: for so long the question lay at the owner before this was said (0: not for long); the rest of what the asker waited
+    counts into the age. detail: for people. deal: instead of bytes, the peers among whom the file's pieces are dealt, with their weights; hint: one of them that
     has all of it, or gets it in order."""
 
     kind: str
@@ -108,6 +109,7 @@ class FetchAnswer:
     member: bytes | None = None
     upstream_status: int = 0
     is_stale: bool = False
+    took_seconds: float = 0.0
     timed_out: bool = False
     retry_after_seconds: float | None = None
     deal: tuple[tuple[str, float], ...] = ()
@@ -115,8 +117,8 @@ class FetchAnswer:
 
     def to_wire(self) -> dict[str, Any]:
         """What is not said is as it is by default."""
-        seldom = self.offset or self.end is not None or self.deal or self.hint is not None or self.is_stale or self.timed_out
-        if seldom or self.retry_after_seconds is not None or self.kind not in ("found", "answered"):
+        seldom = self.offset or self.end is not None or self.deal or self.hint is not None or self.is_stale or self.took_seconds
+        if seldom or self.timed_out or self.retry_after_seconds is not None or self.kind not in ("found", "answered"):
             return said(self, _ANSWER)
         return {
             "kind": self.kind,
@@ -271,6 +273,7 @@ _ANSWER: dict[str, tuple[Any, Read]] = {
     "member": (None, octets(4096)),
     "upstream_status": (0, integer(999)),
     "is_stale": (False, flag),
+    "took_seconds": (0.0, number()),
     "timed_out": (False, flag),
     "retry_after_seconds": (None, number()),
     "deal": ((), lambda value: tuple(map(_dealer, listed(value, DEALERS_MAX)))),

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from minicdn.core.counters import Counters
+from minicdn.core.freshness import age_seconds, to_facts
 from minicdn.core.message import Request
 from minicdn.errors import PeerBusy, PeerError
 from minicdn.node.leash import Leash
 from minicdn.node.limits import Limits
 from minicdn.node.suppliers import PeerSupplier
 from minicdn.wire.fetch import FetchAnswer
+from tests.unit.store.making import make_stored
 
 URL, REQUEST = "http://10.0.0.5:1", Request("GET", b"/a", "/a")
 
@@ -45,6 +47,13 @@ class Client:
 
     async def go_on(self, url: str, begun: Any) -> Any:
         await asyncio.Event().wait()
+
+    async def fetch(self, *arguments: Any) -> Any:
+        await self.delay()
+        return SimpleNamespace(answer=self.said, end=self.end)
+
+    async def delay(self) -> None:
+        pass
 
 
 def asked_of(client: Any, leash: Leash) -> tuple[PeerSupplier, Any, Counters]:
@@ -92,5 +101,34 @@ def test_what_a_peer_says_is_no_error_of_its_own(said: Any, errors_count: int) -
         assert isinstance(error.value, PeerBusy) == (getattr(said, "kind", "") == "busy")
         assert counters.get("peer_errors_count") == errors_count
         assert counters.get("peer_requests_count") == 1
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("has_task", [True, False])
+@pytest.mark.parametrize(("took_seconds", "age"), [(0.0, 35), (12.0, 23), (31.0, 5)])
+def test_the_way_from_a_peer_counts_into_the_age(took_seconds: float, age: int, has_task: bool) -> None:
+    """A node that was stopped while the answer lay there must not take it for one of this moment; but what the owner itself waited for
+    the upstream is in what it says (response_delay, RFC 9111 §4.2.3)."""
+
+    async def story() -> None:
+        stored = make_stored()
+        said = FetchAnswer("found", 200, stored.head.fields, to_facts(stored), 5.0, 3, took_seconds=took_seconds)
+        now, client = [1000.0], Client(said)
+        supplier = PeerSupplier(client, Leash(), name="n", counters=Counters(), limits=Limits(), wall=lambda: now[0])
+
+        async def delay() -> None:
+            now[0] += 30
+
+        client.delay = delay  # type: ignore[method-assign]
+        if has_task:
+            supply = await supplier.ask(URL, REQUEST, None)
+        else:
+            asked = supplier.begin(URL, REQUEST, lambda: None, wants_fresh=False, on_interim=None, asker=None, reached=lambda url: None)
+            await delay()
+            assert asked is not None
+            supply = asked.all(REQUEST)  # type: ignore[assignment]
+        assert age_seconds(supply.stored, now[0]) == age
+        assert supply.stored.fresh_until == now[0] + 600 - age
 
     asyncio.run(story())
