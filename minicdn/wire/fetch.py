@@ -93,8 +93,8 @@ class FetchAnswer:
     length: of the whole body, None when not known.
     offset, end: where the bytes that follow begin and end (end None: at the end of the body). source: where the owner had them from.
     took_seconds: for so long the question lay at the owner before this was said (0: not for long); the rest of what the asker waited
-    counts into the age. detail: for people. deal: instead of bytes, the peers among whom the file's pieces are dealt, with their weights; hint: one of them that
-    has all of it, or gets it in order."""
+    counts into the age. detail: for people. deal: instead of bytes, the peers among whom the file's pieces are dealt, with their
+    weights; hint: one of them that has all of it, or gets it in order."""
 
     kind: str
     status: int = 0
