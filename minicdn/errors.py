@@ -62,6 +62,10 @@ class DiskError(MinicdnError):
     """Our disk refused. The bytes pass through unsaved."""
 
 
+class BodyGone(DiskError):
+    """The body has left the shelf and its file is deleted (a hard purge, say), while bytes still came. The disk has nothing to do with it."""
+
+
 class OperatorError(MinicdnError):
     """The operator must act: one line on stderr, `exit_code`, no traceback."""
 

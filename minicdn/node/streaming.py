@@ -5,7 +5,7 @@ from __future__ import annotations
 from minicdn.core.conditional import strong_validator
 from minicdn.core.counters import Counters
 from minicdn.core.digests import Verifier
-from minicdn.errors import BrokenBody, DiskError, PeerError, UpstreamError
+from minicdn.errors import BodyGone, BrokenBody, DiskError, PeerError, UpstreamError
 from minicdn.node.fill import Fill
 from minicdn.node.reading import let_come, skip
 from minicdn.node.supply import Part, Supply
@@ -34,7 +34,7 @@ class Streaming:
                 del fill.suppliers[0]
 
     async def stream(self, fill: Fill, supply: Supply, body: Body) -> Supply:
-        """All bytes into the body, from as many suppliers as it takes. Returns the last one, for closing."""
+        """All bytes into the body that it lacks, from as many suppliers as it takes. Returns the last one, for closing."""
         position = supply.offset
         end = supply.end if supply.end is not None else supply.length
         let_come(supply, None if end is None else end - position, is_piece=fill.span is not None and fill.is_wanted)
@@ -48,6 +48,8 @@ class Streaming:
                     await self.write(fill, body, position - shift, chunk)
                     position += len(chunk)
                     verifier.update(chunk)
+                    if fill.span is not None and body.is_whole:
+                        return supply  # others have brought the rest, and the file may be deleted at any time now
                 if end is not None and position != end:
                     raise PeerError("the body ended early") if supply.source == "peer" else UpstreamError("the body ended early")
                 if not verifier.fits():
@@ -66,8 +68,9 @@ class Streaming:
         await body.wait_room()
         try:
             body.write(position, chunk)
-        except DiskError:
-            self._counters.add("disk_errors_count")
+        except DiskError as error:
+            if not isinstance(error, BodyGone):
+                self._counters.add("disk_errors_count")
             self._relay(fill, body)
             body.write(position, chunk)
 

@@ -19,7 +19,7 @@ from minicdn.core.message import Request
 from minicdn.core.picker import Errand, Picker
 from minicdn.core.pieces import share_of
 from minicdn.core.uplink import is_thin
-from minicdn.errors import BrokenBody, CopyLost, DiskError, MinicdnError, PeerError, UpstreamError
+from minicdn.errors import BodyGone, BrokenBody, CopyLost, DiskError, MinicdnError, PeerError, UpstreamError
 from minicdn.node.deals import Deal
 from minicdn.node.doubts import VAIN_SECONDS, Doubts
 from minicdn.node.fill import LITTLE_LEFT_BYTES
@@ -338,7 +338,7 @@ class Swarm:
                 self._moved_at = parts.clock.monotonic()
                 picker.moved(index, url, self._moved_at)
         except DiskError as error:
-            parts.counters.add("disk_errors_count")
+            parts.counters.add("disk_errors_count", 0 if isinstance(error, BodyGone) else 1)
             raise BrokenBody(str(error)) from error
         finally:
             arriving.difference_update(given)

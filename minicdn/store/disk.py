@@ -18,7 +18,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TypeVar
 
-from minicdn.errors import CopyLost, DiskError
+from minicdn.errors import BodyGone, CopyLost, DiskError
 from minicdn.store.files import HAS_CACHED_READS, CachedReadsUnknown, claim_space, delete_file, read_at, read_cached, write_at
 
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -78,6 +78,8 @@ class DiskStorage:
         return self._pins > 0
 
     def write(self, offset: int, data: bytes) -> None:
+        if self._is_given_up:
+            raise BodyGone(f"{self.path}: it was deleted")
         self._writes_count += 1
         view = memoryview(data)
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minicdn.errors import DiskError
+from minicdn.errors import BodyGone, DiskError
 from minicdn.store import disk as disk_module
 from minicdn.store import diskcache
 from tests.unit.store.faults import FaultyDisk
@@ -43,6 +43,19 @@ async def test_where_the_disk_is_full_entries_leave_for_what_comes(tmp_path: Pat
     assert not shelf.find("/old") and shelf.find("/coming") == [coming]
     assert await read_all(coming.body) == random_bytes(LARGE, 2)
     assert shelf.find("/newer") == [newer], "no more than is needed"
+    await shelf.close()
+
+
+@on_loop
+async def test_a_body_that_was_purged_while_more_came_is_no_fault_of_the_disk(tmp_path: Path) -> None:
+    """Its writes were taken for refused ones: for some seconds nothing large was kept, and each client had a request of his own."""
+    shelf = make_shelf(tmp_path)
+    await shelf.open()
+    entry = put(shelf, "/a", random_bytes(LARGE))
+    shelf.remove(entry)
+    with pytest.raises(BodyGone):
+        entry.body.write(0, random_bytes(LARGE))  # by a second one who fills it
+    assert shelf.new_body("/a", LARGE).is_kept
     await shelf.close()
 
 
