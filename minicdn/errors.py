@@ -63,7 +63,7 @@ class DiskError(MinicdnError):
 
 
 class BodyGone(DiskError):
-    """The body has left the shelf and its file is deleted (a hard purge, say), while bytes still came. The disk has nothing to do with it."""
+    """The body has left the shelf and its file is deleted (a hard purge, say), while bytes still came. The disk is not to blame."""
 
 
 class OperatorError(MinicdnError):
