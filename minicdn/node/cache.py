@@ -9,6 +9,7 @@ the upstream, whatever this node's own list says: nobody forwards twice, so list
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from cachetools import TTLCache
 
@@ -24,7 +25,7 @@ from minicdn.errors import ClientError
 from minicdn.node.askers import Askers, AskLease, taking_wholes
 from minicdn.node.circuits import Circuits
 from minicdn.node.clock import Clock
-from minicdn.node.fill import Fill, FlightKey, Outcome, again, may_join, wait_outcomes
+from minicdn.node.fill import Fill, FlightKey, Outcome, again, fill_gaps, may_join
 from minicdn.node.fills import Dock
 from minicdn.node.found import Begun, Found
 from minicdn.node.private import PrivateKeys
@@ -234,21 +235,17 @@ class Cache:
             found = self.find_fresh(request, is_forwarded=is_forwarded)  # beside such a part all may be on its way
             return found or await self._fill(request, None, "partial", is_forwarded=is_forwarded, part=Part.of(single_range(request)))
         self._counters.add("misses_count")
-        fills = []
-        for start, end in gaps:
-            part = Part(range_value(start, end, length), validator)
-            fills.append(self._start(request, None, None, is_forwarded=is_forwarded, part=part, base=entry))
-        outcomes = await wait_outcomes(fills)
-        for fill in fills[1:]:
-            fill.release()
-        first = outcomes[0]
-        if all(outcome.entry is entry for outcome in outcomes):
-            return Found(entry, first.source, "partial", first.status, fill=fills[0], member=first.member)
+        start = partial(self._start, request, None, None, is_forwarded=is_forwarded, base=entry)
+        parts = [Part(range_value(*gap, length), validator) for gap in gaps]
+        fill, first, is_all_coming = await fill_gaps(lambda part: start(part=part), parts, entry)
+        found = Found(first.entry or entry, first.source, "partial", first.status, fill=fill, member=first.member)
+        if is_all_coming:
+            return found
         self._shelf.remove(entry)
-        is_part_alone = first.entry is not None and first.entry.head.status == 206  # of a gap, where nothing can be kept any more
-        if len(fills) == 1 and first.entry is not None and not is_part_alone and not missing_spans(request, first.entry):
-            return Found(first.entry, first.source, "partial", first.status, fill=fills[0], member=first.member)
-        fills[0].release()
+        is_part_alone = found.entry.head.status == 206  # of a gap, where nothing can be kept any more
+        if first.entry not in (entry, None) and not is_part_alone and not missing_spans(request, found.entry):
+            return found
+        fill.release()
         return await self._fill(request, None, "partial", is_forwarded=is_forwarded)
 
     async def _fill(

@@ -222,6 +222,24 @@ async def wait_outcomes(fills: list[Fill]) -> list[Outcome]:
         raise
 
 
+async def fill_gaps(start: Callable[[Part], Fill], gaps: list[Part], entry: Entry) -> tuple[Fill, Outcome, bool]:
+    """Fills of what an entry lacks. Returns the first of them, waited for, its outcome, and whether all are on their way into the entry.
+    The first goes by itself: where the upstream has another version by now, or sends no parts, it answers with the whole."""
+    fill = start(gaps[0])
+    first = await fill.wait_outcome()
+    if first.entry is not entry:
+        return fill, first, False
+    others = [start(gap) for gap in gaps[1:]]
+    try:
+        outcomes = await wait_outcomes(others)
+    except BaseException:
+        fill.release()
+        raise
+    for other in others:
+        other.release()
+    return fill, first, all(outcome.entry is entry for outcome in outcomes)
+
+
 def may_join(request: Request, outcome: Outcome) -> bool:
     """Whether the answer to one request may answer another: it may be shared, and is the right variant."""
     if outcome.is_private:

@@ -22,6 +22,7 @@ from minicdn.core.purging import Purge
 from minicdn.errors import BrokenBody, ClientError, DiskError, PeerError, UpstreamError
 from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, FlightKey, Outcome
+from minicdn.node.flights import Flights
 from minicdn.node.reading import WIDE_BYTES, check, let_come, take_whole
 from minicdn.node.receiving import Receiving, is_about_another, publish
 from minicdn.node.streaming import Streaming
@@ -46,7 +47,8 @@ class Dock:
         self._policy = policy
         self._receiving = Receiving(shelf, clock, counters, policy)
         self._streaming = Streaming(shelf, counters)
-        self._flights: dict[FlightKey, Fill] = {}
+        self._flights = Flights()
+        self.find = self._flights.find
         self._fills: dict[Fill, None] = {}
         self._filling: dict[Body, list[Fill]] = {}
         self._echoes = Echoes(clock.monotonic)
@@ -57,10 +59,6 @@ class Dock:
     @property
     def fills_count(self) -> int:
         return len(self._fills)
-
-    def find(self, flight: FlightKey) -> Fill | None:
-        """The fill under way of this (key, variant) and part, or of the whole, until its head is there."""
-        return self._flights.get(flight) or self._flights.get((*flight[:-1], None))
 
     def fill_of(self, body: Body) -> Fill | None:
         """A fill that is writing into the body now."""
@@ -73,8 +71,8 @@ class Dock:
         self._fills[fill] = None
         if flight is not None:
             fill.flight = flight
-            self._flights[flight] = fill
-            fill.on_answered = self._answered
+            self._flights.add(flight, fill)
+            fill.on_answered = self._flights.answered
         if fill.held is None and fill.part is None and fill.base is None:
             try:
                 fill.asked = fill.suppliers[0].begin(fill.request, fill.may_deal, partial(self._came, fill))
@@ -84,12 +82,6 @@ class Dock:
         if fill.asked is None:
             self._go_on(fill)
         return fill
-
-    def _answered(self, fill: Fill) -> None:
-        """Nobody can join it any more."""
-        assert fill.flight is not None
-        if self._flights.get(fill.flight) is fill:
-            del self._flights[fill.flight]
 
     def _go_on(self, fill: Fill, supply: Supply | None = None, body: Body | None = None) -> None:
         """In a task, from wherever it is."""
@@ -163,7 +155,7 @@ class Dock:
         for fill in self._fills:
             if fill.outcome is None and purge.may_match(fill.request.key):
                 fill.told.add(purge)
-        self._flights = {flight: fill for flight, fill in self._flights.items() if not purge.may_match(fill.request.key)}
+        self._flights.forget(purge)
 
     async def stop(self) -> None:
         """Abandon everything."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cachetools import TTLCache
 
 from minicdn.core.decide import is_of_the_moment
+from minicdn.core.ruling import ABOUT_ONE_REQUEST
 
 PASS_SECONDS = 60.0
 PASS_KEYS_MAX = 10_000
@@ -23,6 +24,7 @@ class PrivateKeys:
 
     def note(self, key: str, status: int) -> None:
         """Answered with that status, which nobody else may have. An upstream's trouble says nothing of what comes next: a crowd of which
-        each asked for himself would meet it as soon as it is back."""
-        if not is_of_the_moment(status):
+        each asked for himself would meet it as soon as it is back. Nor does an answer to one request's range or condition say that others
+        are answered for themselves."""
+        if not is_of_the_moment(status) and status not in ABOUT_ONE_REQUEST:
             self._noted[key] = self._has_noted = True

@@ -236,6 +236,26 @@ def validating(body: bytes, etag: str, fields: Fields = ()) -> Script:
     return script
 
 
+def ranged(body: bytes, etag: str, fields: Fields = ()) -> Script:
+    """A file whose parts can be had, one range at a time."""
+    fields = (("ETag", etag), ("Accept-Ranges", "bytes"), *fields)
+
+    def script(asked: Asked, line: Line) -> None:
+        wanted = asked.fields.get("range")
+        if wanted is None or asked.fields.get("if-range", etag) != etag:
+            whole(body, fields)(asked, line)
+            return
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, end = int(first), min(int(last) + 1, len(body)) if last else len(body)
+        if start >= len(body):
+            line.head(416, [*fields, ("Content-Range", f"bytes */{len(body)}")], length=0)
+            return
+        line.head(206, [*fields, ("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")], length=end - start)
+        line.send(body[start:end])
+
+    return script
+
+
 def broken_off(body: bytes, after: int, fields: Fields = (), *, reset: bool = False, chunked: bool = False) -> Script:
     """Promises the whole body and ends after so many bytes of it."""
     fields = tuple(fields)

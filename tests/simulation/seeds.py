@@ -23,5 +23,7 @@ FOUND = {
     9875: "The simulator's own: beside a part without a validator the whole has to come whole; nothing says that they are of one version.",
     30040: "A peer that had said goodbye took a lease of the upstream as it finished a download, and nobody was told when that was over.",
     53453: "Who joined a fill of a stale file was given the part that its first asker wanted: a 206 where all was asked for.",
+    53128: "Each gap of a part of a file that had changed was answered with the whole, and then the whole was asked for a third time.",
+    54563: "Two parts that had bytes in common were asked for at once, and those bytes twice.",
     54589: "A peer that was frozen for 30 s took an answer that had lain there as long for one of that moment: served long after its time.",
 }

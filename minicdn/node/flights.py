@@ -1,0 +1,54 @@
+"""Fills whose head is not there yet, by what others may join them by."""
+
+from __future__ import annotations
+
+from minicdn.core.purging import Purge
+from minicdn.core.ranges import Suffix, parse_single_range
+from minicdn.node.fill import Fill, FlightKey
+
+
+class Flights:
+    def __init__(self) -> None:
+        self._fills: dict[FlightKey, Fill] = {}
+        self._parts: dict[FlightKey, tuple[int, int | None]] = {}
+        """Of those that ask for a part: which. There are not more of them than requests under way."""
+
+    def find(self, flight: FlightKey) -> Fill | None:
+        """The one of this (key, variant) and part; or of the whole, or of another part that has bytes in common with this one: what it
+        brings need not be asked for twice, and what is lacking then can be."""
+        return self._fills.get(flight) or self._fills.get((*flight[:-1], None)) or self._beside(flight)
+
+    def _beside(self, flight: FlightKey) -> Fill | None:
+        if not self._parts or (span := _span(flight)) is None:
+            return None
+        start, end = span
+        for other, (other_start, other_end) in self._parts.items():
+            is_apart = (end is not None and end <= other_start) or (other_end is not None and other_end <= start)
+            if not is_apart and other[:-1] == flight[:-1]:
+                return self._fills[other]
+        return None
+
+    def add(self, flight: FlightKey, fill: Fill) -> None:
+        self._fills[flight] = fill
+        if flight[-1] is not None and (span := _span(flight)) is not None:
+            self._parts[flight] = span
+
+    def answered(self, fill: Fill) -> None:
+        """Nobody can join it any more."""
+        flight = fill.flight
+        assert flight is not None
+        if self._fills.get(flight) is fill:
+            del self._fills[flight]
+            self._parts.pop(flight, None)
+
+    def forget(self, purge: Purge) -> None:
+        """Who asks from now on must not join what was begun before it."""
+        for flight in [flight for flight, fill in self._fills.items() if purge.may_match(fill.request.key)]:
+            del self._fills[flight]
+            self._parts.pop(flight, None)
+
+
+def _span(flight: FlightKey) -> tuple[int, int | None] | None:
+    """Of the part that it asks for; None for the whole, or for the last bytes of what nobody knows the length of."""
+    span = parse_single_range(flight[-1]) if flight[-1] is not None else None
+    return None if isinstance(span, Suffix) else span
