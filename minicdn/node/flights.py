@@ -13,6 +13,9 @@ class Flights:
         self._parts: dict[FlightKey, tuple[int, int | None]] = {}
         """Of those that ask for a part: which. There are not more of them than requests under way."""
 
+    def __len__(self) -> int:
+        return max(len(self._fills), len(self._parts))
+
     def find(self, flight: FlightKey) -> Fill | None:
         """The one of this (key, variant) and part; or of the whole, or of another part that has bytes in common with this one: what it
         brings need not be asked for twice, and what is lacking then can be."""

@@ -92,7 +92,7 @@ def test_of_two_parts_at_once_what_they_have_in_common_is_asked_for_once(stage: 
 
 
 def test_a_range_beyond_the_end_is_answered_to_who_asked_for_it_alone(stage: Stage) -> None:
-    """And says nothing of the file: it was taken for one whose answers are for one client each, and fetched for every client for a minute."""
+    """And says nothing of the file, which was fetched for every client anew for a minute, as if each of its answers were for one alone."""
     origin = stage.origin()
     cluster = stage.cluster(origin.url, peers=2)
     owner, other = cluster.peers
