@@ -46,7 +46,7 @@ class Get(Process):
     """One `minicdn get --json`, running since construction."""
 
     def __init__(self, folder: Path, *words: str | Path, env: dict[str, str] | None = None) -> None:
-        super().__init__("get", command(*words), folder, env=environment(env), cwd=folder)
+        super().__init__("get", command(*words), folder, env=environment(env), cwd=folder, is_forked=True)
 
     def report(self, code: int = 0) -> dict[str, Any]:
         """What it reports once it has ended with this code; where it failed, the error is its one line on standard error."""
