@@ -162,8 +162,8 @@ def _become(asked: dict[str, Any]) -> None:
 
 def main() -> None:
     tests = socket.socket(fileno=int(sys.argv[1]))
-    _import_all()
     gc.disable()
+    _import_all()
     gc.freeze()  # what is never looked at is never copied
     signal.signal(signal.SIGINT, signal.default_int_handler)
     asked = _fork(tests)
