@@ -1,4 +1,5 @@
-"""minicdn's own processes: managers and peers, alone or as a cluster, started as their users start them."""
+"""minicdn's own processes: managers and peers, alone or as a cluster, started as their users start them; but where a test waits for a node
+to be ready, it is none of the start, and the node has its imports from the nursery (nursery.py)."""
 
 from __future__ import annotations
 
