@@ -132,4 +132,5 @@ def test_what_python_reads_at_its_start_is_not_left_to_a_fork() -> None:
     assert nursery_for(command_line("peer"), {**env, "PYTHONUTF8": "1"}) is None
     assert nursery_for(command_line("peer"), {**env, "LC_ALL": "C"}) is None
     assert nursery_for(command_line("peer", token="secret"), env) is None
+    assert nursery_for([*command_line("peer")[:3], "--token=secret"], env) is None
     assert nursery_for(["curl"], env) is None

@@ -94,7 +94,7 @@ class Nursery:
         differs = {name for name in {*env, *self._env} if env.get(name) != self._env.get(name)}
         return (
             list(command[:2]) == [sys.executable, "-m"]
-            and not any(word.startswith("--token") for word in command)
+            and not any(word.split("=")[0] == "--token" for word in command)
             and not any(name.startswith(READ_AT_START) for name in differs)
         )
 
