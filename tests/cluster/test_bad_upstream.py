@@ -73,16 +73,18 @@ def test_an_entity_tag_that_changes_half_way(stage: Stage) -> None:
 
 def test_an_upstream_that_forgets_ranges_in_the_middle(stage: Stage) -> None:
     upstream, cluster = behind(stage, LARGER)
-    running = [CurlDownload(peer.url + "/a.bin") for peer in cluster.peers]
-    running[0].read_until(LARGER // 3)
 
     def forget(asked: Asked, line: Line) -> bool:
+        """By itself, after a third of the pieces: on a busy machine all have been asked for before a client has read so much."""
+        if upstream.ranged_count <= 64:
+            return False
         line.head(200, [("ETag", upstream.tag), ("Cache-Control", "max-age=3600"), ("Accept-Ranges", "bytes")], length=LARGER)
         upstream.send(line, upstream.body)
         return True
 
     upstream.before = forget
-    got = finished(running)
+    got = at_once([peer.url + "/a.bin" for peer in cluster.peers])
+    assert upstream.ranged_count > 64
     assert all(is_right(one, sha256(upstream.body), LARGER) for one in got), got
     cluster.peers[0].ask("/_purge", method="POST", body=b'{"paths": ["/a.bin"], "soft": false}')
     # An owner that has not heard of a purge which its asker knows of asks for that one alone (Cache._begin).
