@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import NoReturn
 
@@ -19,6 +20,7 @@ def main() -> NoReturn:
     closing = Closing()
     if is_start:
         closing.listen()
+        gc.disable()  # what is imported stays, and looking through it again and again is a tenth of a start (loops.settle_collector)
     try:
         from minicdn.cli import main as run
 

@@ -238,6 +238,7 @@ def _run_role(role_name: str, config: str | None, flags: dict[str, str | None], 
 
 def _supervise(settings: Settings, count: int, closing: Closing, *, may_take_next: bool) -> int:
     from minicdn.announce import start_lines
+    from minicdn.loops import settle_collector
     from minicdn.supervisor import supervise
     from minicdn.workers import open_sockets
 
@@ -248,6 +249,7 @@ def _supervise(settings: Settings, count: int, closing: Closing, *, may_take_nex
     ports = ", ".join(str(own.getsockname()[1]) for own, _ in sockets)
     *lines, last = start_lines(settings)
     lines += [f"  workers  {count}, each a peer of its own: ports {ports}", last]
+    settle_collector()
     return supervise(sockets, closing, console, lambda: console.say("\n".join(lines)), logging.getLogger("minicdn").warning)
 
 

@@ -56,6 +56,7 @@ def settle_collector() -> None:
     nobody is served, and a tenth of a miss's cost. What is imported by now is never looked at; the rest is tidied by keep_tidy()."""
     gc.freeze()
     gc.set_threshold(YOUNG_COUNT, MIDDLE_COUNT, NEVER)
+    gc.enable()  # a start goes without (__main__.py)
 
 
 async def keep_tidy(count_requests: Callable[[], int]) -> None:

@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,12 @@ NOT_IN_CORE = {
 """Clock, chance, files, sockets, threads: the pure floor gets them as arguments or not at all."""
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Once, for all the rules."""
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
 @dataclass(frozen=True)
 class Module:
     path: Path
@@ -81,7 +88,7 @@ class Module:
 
     @property
     def tree(self) -> ast.Module:
-        return ast.parse(self.path.read_text("utf-8"), str(self.path))
+        return parsed(self.path)
 
     def imports(self, *, with_types_only: bool = False) -> Iterator[tuple[str, int, str | None]]:
         """(module, line, imported name or None). What is imported for type checkers alone is left out: it does not run."""

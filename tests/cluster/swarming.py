@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.kit.clients import CURL_PARTIAL_FILE, CurlDownload, Got
 from tests.kit.files import MIB
 
-SIZE = 48 * MIB
+SIZE = 24 * MIB
+"""Larger than what streams through its owner."""
 RATE_BYTES = 10 * MIB
 """Of each connection to the upstream: a healthy download takes some seconds, so that there is a middle of it."""
 RATIO_MAX = 4.0

@@ -14,8 +14,8 @@ from tests.kit.files import big_file
 from tests.kit.stage import Stage
 from tests.kit.waiting import eventually
 
-QUESTIONS_MAX = 4000
-"""For the 192 pieces of a file at two peers; who asks without a pause asks this often in a few seconds."""
+QUESTIONS_MAX = 2000
+"""For the 96 pieces of a file at two peers; who asks without a pause asks this often in a few seconds."""
 
 pytestmark = pytest.mark.timeout(240)
 

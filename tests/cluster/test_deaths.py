@@ -19,6 +19,8 @@ from tests.kit.waiting import always, eventually
 
 WINDOW_SECONDS = 15.0
 """After so long a silence a peer is out."""
+BRIEF = {"renew": "1s", "window": "5s"}
+"""A third of that, where it is not about the time that nobody has asked for."""
 
 
 def redirected_to(cluster: Cluster, times: int = 30) -> set[str]:
@@ -94,10 +96,10 @@ def test_a_dead_peer_leaves_the_redirects_within_the_window(stage: Stage) -> Non
 
 def test_a_frozen_peer_leaves_and_comes_back(stage: Stage) -> None:
     nginx = stage.nginx()
-    cluster = stage.cluster(nginx.url, peers=2)
+    cluster = stage.cluster(nginx.url, peers=2, **BRIEF)
     frozen, alive = cluster.peers
     frozen.signal(signal.SIGSTOP)
-    cluster.wait_listed([alive], deadline_seconds=WINDOW_SECONDS + 6)
+    cluster.wait_listed([alive], deadline_seconds=WINDOW_SECONDS / 3 + 6)
     frozen.signal(signal.SIGCONT)
     cluster.wait_agreed(deadline_seconds=30)
 
@@ -178,14 +180,14 @@ def test_a_long_absence_of_the_manager(stage: Stage) -> None:
     """Longer than the window: the peers still know one another, so a large file still comes from upstream once."""
     nginx = stage.nginx()
     path = nginx.put("late.bin", bytes_of("late", 6 * MIB))
-    cluster = stage.cluster(nginx.url, peers=2)
+    cluster = stage.cluster(nginx.url, peers=2, **BRIEF)
     epochs = [peer.json("/_peers")["epoch"] for peer in cluster.peers]
     cluster.manager.kill()
 
     def do_all_keep_their_list() -> bool:
         return [peer.json("/_peers")["epoch"] for peer in cluster.peers] == epochs and all(peer.is_ready() for peer in cluster.peers)
 
-    always(do_all_keep_their_list, "the peers' list without a manager", for_seconds=WINDOW_SECONDS + 3)
+    always(do_all_keep_their_list, "the peers' list without a manager", for_seconds=WINDOW_SECONDS / 3 + 3)
     for peer in cluster.peers:
         assert peer.ask(path).body == (nginx.root / path[1:]).read_bytes()
     assert nginx.bytes_sent(path) == 6 * MIB

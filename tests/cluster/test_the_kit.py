@@ -1,7 +1,9 @@
-"""The kit itself, without minicdn: what the other tests take for granted."""
+"""The kit itself: what the other tests take for granted."""
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,10 @@ import pytest
 from tests.kit.asking import ask, open_answer
 from tests.kit.clients import CURL_PARTIAL_FILE, download, need
 from tests.kit.files import big_file, bytes_of, sha256, sha256_of
+from tests.kit.nursery import Forked, nursery_for
 from tests.kit.origin import broken_off, gated, held, lengthless, validating, whole
+from tests.kit.process import Process
+from tests.kit.program import command_line, environment
 from tests.kit.rss import peak_rss_bytes
 from tests.kit.stage import Stage
 from tests.kit.waiting import NeverHappened, eventually
@@ -91,3 +96,41 @@ def test_peak_is_seen(stage: Stage) -> None:
     nginx = stage.nginx()
     assert nginx._process
     assert 100_000 < peak_rss_bytes(nginx._process.pid) < 200_000_000
+
+
+def begin(folder: Path, *words: str, env: dict[str, str] | None = None) -> Process:
+    command = [sys.executable, "-m", "minicdn", *words]
+    return Process("forked", command, folder, env=environment(env), cwd=folder, is_forked=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing is forked elsewhere")
+def test_what_is_forked_is_as_if_it_had_been_started(tmp_path: Path) -> None:
+    (tmp_path / "minicdn.toml").write_text('[manager]\nupstream = "http://127.0.0.1:9"\n')
+    node = begin(tmp_path, "manager", "--port", "0", "--host", "127.0.0.1", env={"MINICDN_CACHE_DIR": str(tmp_path / "its own")})
+    try:
+        assert isinstance(node._popen, Forked)
+        node.wait_printed("minicdn peer --manager http://")
+        assert "http://127.0.0.1:9" in node.stdout
+        assert (tmp_path / "its own").is_dir() and node.stderr == ""
+        assert node.is_running()
+        node.signal(signal.SIGTERM)
+        assert node.wait() == 0
+        assert not node.is_running()
+    finally:
+        node.kill()
+    node = begin(tmp_path, "manager", "--port", "nonsense")
+    assert (node.wait(), node.stderr.count("\n")) == (2, 1)
+    node = begin(tmp_path, "manager", "--port", "0")
+    with pytest.raises(AssertionError, match="did not end"):
+        node.wait(deadline_seconds=0.05)
+    node.kill()
+    assert node.wait() == -signal.SIGKILL
+
+
+def test_what_python_reads_at_its_start_is_not_left_to_a_fork() -> None:
+    env = environment()
+    assert nursery_for(command_line("peer"), {**env, "PYTHONUTF8": "1"}) is None
+    assert nursery_for(command_line("peer"), {**env, "LC_ALL": "C"}) is None
+    assert nursery_for(command_line("peer", token="secret"), env) is None
+    assert nursery_for([*command_line("peer")[:3], "--token=secret"], env) is None
+    assert nursery_for(["curl"], env) is None

@@ -59,7 +59,7 @@ class Cluster:
     def start_peer(self, name: str, **options: Any) -> Minicdn:
         known = {option.name.replace("-", "_") for option in options_of("peer")}
         shared = {key: value for key, value in self._options.items() if key in known}
-        peer = Minicdn("peer", name, self.folder, manager=self.manager.url, **{**shared, **options})
+        peer = Minicdn("peer", name, self.folder, manager=self.manager.url, **{"is_forked": True, **shared, **options})
         self.peers.append(peer)
         return peer
 

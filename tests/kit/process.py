@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.kit.nursery import Forked, nursery_for
 from tests.kit.waiting import eventually
 
 
@@ -15,15 +16,29 @@ class Process:
     """Started at once; stdout and stderr go to files, so that no pipe can fill up and block it."""
 
     def __init__(
-        self, name: str, command: Sequence[str | Path], folder: Path, *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        folder: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        is_forked: bool = False,
     ) -> None:
+        """is_forked: minicdn, in a test that is not about its start: it may come from the nursery."""
         self.name = name
         folder.mkdir(parents=True, exist_ok=True)
         self._stdout, self._stderr = folder / f"{name}.stdout", folder / f"{name}.stderr"
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
+            words = [str(word) for word in command]
+            nursery = nursery_for(words, env) if is_forked and env is not None else None
+            self._popen: subprocess.Popen[bytes] | Forked
+            if nursery is not None:
+                self._popen = nursery.start(words, env=env or {}, cwd=cwd or Path.cwd(), out=self._stdout, err=self._stderr)
+                return
             # A session of its own: a Ctrl-C at the test runner must not reach it twice, and tests signal its pid alone.
             self._popen = subprocess.Popen(
-                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=cwd, start_new_session=True
+                words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=cwd, start_new_session=True
             )
 
     @property

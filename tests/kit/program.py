@@ -1,4 +1,5 @@
-"""minicdn's own processes: managers and peers, alone or as a cluster, started as their users start them."""
+"""minicdn's own processes: managers and peers, alone or as a cluster, started as their users start them; but where a test waits for a node
+to be ready, it is none of the start, and the node has its imports from the nursery (nursery.py)."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ def command_line(role: str, *, module: str = "minicdn", **options: Any) -> list[
 class Minicdn(Process):
     """One manager or peer. Construction returns at once; `wait_ready` waits for its health to be good."""
 
-    def __init__(self, role: str, name: str, folder: Path, *, env: Mapping[str, str] | None = None, **options: Any) -> None:
+    def __init__(
+        self, role: str, name: str, folder: Path, *, env: Mapping[str, str] | None = None, is_forked: bool = False, **options: Any
+    ) -> None:
         options.setdefault("host", "127.0.0.1")
         options.setdefault("port", 0)
         options.setdefault("cache_dir", folder / f"{name}-cache")
@@ -52,7 +55,7 @@ class Minicdn(Process):
         self._known_port: int | None = options["port"] or None
         folder.mkdir(parents=True, exist_ok=True)
         # The working folder is its own, so that no minicdn.toml of the runner's is read.
-        super().__init__(name, command_line(role, **options), folder, env=environment(env), cwd=folder)
+        super().__init__(name, command_line(role, **options), folder, env=environment(env), cwd=folder, is_forked=is_forked)
 
     @property
     def port(self) -> int:
@@ -114,7 +117,7 @@ def start_manager(folder: Path, upstream: str, *, name: str = "manager", **optio
     """A ready manager on a port that it can come back to."""
     for _ in range(5):
         port = options.pop("port", None) or free_port()
-        manager = Minicdn("manager", name, folder, upstream=upstream, port=port, **options)
+        manager = Minicdn("manager", name, folder, upstream=upstream, port=port, is_forked=True, **options)
         try:
             return manager.wait_ready()
         except AssertionError:
