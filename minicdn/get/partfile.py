@@ -11,6 +11,7 @@ import asyncio
 import errno
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,9 @@ class PartFile:
         self.held, self.length, self.validator = SpanSet(), None, None
         self._fd: int | None = None
         self._follower: Follower | None = None
+        self._saving = threading.Lock()
+        self._is_over = False
+        """No state is written any more. (Nobody may wait for a thread that saves: it can't be stopped.)"""
 
     @property
     def shown(self) -> str:
@@ -70,11 +74,13 @@ class PartFile:
     def begin(self, length: int | None, validator: bytes | None) -> None:
         """Anew: whatever is there is dropped."""
         with self._trouble():
-            self._state.unlink(missing_ok=True)
+            with self._saving:
+                self._is_over, self.held = False, SpanSet()
+                self._state.unlink(missing_ok=True)
             if self._fd is None:
                 self._open()
             os.truncate(self._fd, 0)  # type: ignore[arg-type]
-        self.held, self.length, self.validator = SpanSet(), length, validator
+        self.length, self.validator = length, validator
         self._follow()
 
     def write(self, offset: int, data: bytes) -> None:
@@ -102,14 +108,18 @@ class PartFile:
             os.truncate(self._fd, length)
             await in_thread(os.fsync, self._fd)
             self._close()
-            os.replace(self._part, self.path)
-            self._state.unlink(missing_ok=True)
+            with self._saving:
+                self._is_over = True
+                os.replace(self._part, self.path)
+                self._state.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """What is there is of no use."""
         self._close()
-        for path in (self._state, self._part):
-            path.unlink(missing_ok=True)
+        with self._saving:
+            self._is_over = True
+            for path in (self._state, self._part):
+                path.unlink(missing_ok=True)
 
     async def keep_saving(self) -> None:
         """Until cancelled."""
@@ -171,22 +181,22 @@ class PartFile:
             "validator": self.validator.decode("latin-1"),
             "spans": spans,
         }
-        held = self.held
         try:
-            await in_thread(self._sync_and_write, self._fd, json.dumps(found))
+            await in_thread(self._sync_and_write, self._fd, self.held, json.dumps(found))
         except OSError:
             pass
-        if held is not self.held:  # begun anew meanwhile: what was written is of the file before
-            self._state.unlink(missing_ok=True)
 
-    def _sync_and_write(self, fd: int, text: str) -> None:
+    def _sync_and_write(self, fd: int, held: SpanSet, text: str) -> None:
         getattr(os, "fdatasync", os.fsync)(fd)
         new = self._state.with_name(self._state.name + ".new")
-        try:
-            new.write_text(text, "utf-8")
-            os.replace(new, self._state)
-        finally:
-            new.unlink(missing_ok=True)
+        with self._saving:
+            if self._is_over or held is not self.held:  # begun anew meanwhile: this is of the file before
+                return
+            try:
+                new.write_text(text, "utf-8")
+                os.replace(new, self._state)
+            finally:
+                new.unlink(missing_ok=True)
 
     def _read_state(self) -> tuple[int, bytes, SpanSet] | None:
         """(length, validator, what is there), or None where there is nothing to go on from."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,43 @@ def test_what_was_there_is_gone_on_with(tmp_path: Path) -> None:
         part.write(8000, BODY[8000:])
         assert await part.sha256(len(BODY)) == hashlib.sha256(BODY).digest()
         await part.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize("end", ["commit", "discard", "begin"])
+def test_a_state_that_is_late_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """It would lie beside the whole file for ever, or be taken for that of another."""
+    is_synced, is_syncing = threading.Event(), threading.Event()
+    savers: list[threading.Thread] = []
+    sync = os.fdatasync
+
+    def late(fd: int) -> None:
+        sync(fd)
+        savers.append(threading.current_thread())
+        is_syncing.set()
+        assert is_synced.wait(20)
+
+    async def work() -> None:
+        part = PartFile(tmp_path / "file", "site/file")
+        part.load()
+        part.begin(len(BODY), ETAG)
+        part.write(0, BODY)
+        monkeypatch.setattr(os, "fdatasync", late)
+        saving = asyncio.ensure_future(part._save())
+        await asyncio.to_thread(is_syncing.wait, 20)
+        saving.cancel()
+        if end == "commit":
+            await part.commit(len(BODY))
+        elif end == "discard":
+            part.discard()
+        else:
+            part.begin(len(BODY), b'"two"')
+        is_synced.set()
+        await asyncio.to_thread(savers[0].join)
+        left = sorted(os.listdir(tmp_path))
+        part.discard()
+        assert left == {"commit": ["file"], "discard": [], "begin": ["file.part"]}[end]
 
     run(work())
 
