@@ -16,10 +16,15 @@ class Flights:
     def __len__(self) -> int:
         return max(len(self._fills), len(self._parts))
 
-    def find(self, flight: FlightKey) -> Fill | None:
-        """The one of this (key, variant) and part; or of the whole, or of another part that has bytes in common with this one: what it
-        brings need not be asked for twice, and what is lacking then can be."""
-        return self._fills.get(flight) or self._fills.get((*flight[:-1], None)) or self._beside(flight)
+    def find(self, flight: FlightKey, *, is_beside: bool = True) -> Fill | None:
+        """The one of this (key, variant) and part; or of the whole, or (is_beside) of another part that has bytes in common with this one:
+        what it brings need not be asked for twice, and what is lacking then can be. Not for who has waited so already, and could not put
+        the two together: all who are like that would wait for one after the other."""
+        return self._fills.get(flight) or self._fills.get((*flight[:-1], None)) or (self._beside(flight) if is_beside else None)
+
+    def same(self, flight: FlightKey | None) -> Fill | None:
+        """The one of this part, and of no other."""
+        return self._fills.get(flight) if flight is not None else None
 
     def _beside(self, flight: FlightKey) -> Fill | None:
         if not self._parts or (span := _span(flight)) is None:
