@@ -25,7 +25,7 @@ from minicdn.errors import ClientError
 from minicdn.node.askers import Askers, AskLease, taking_wholes
 from minicdn.node.circuits import Circuits
 from minicdn.node.clock import Clock
-from minicdn.node.fill import Fill, FlightKey, Outcome, again, fill_gaps, may_join
+from minicdn.node.fill import Fill, FlightKey, Outcome, again, fill_gaps, is_for_gap, may_join, parts_of
 from minicdn.node.fills import Dock
 from minicdn.node.found import Begun, Found
 from minicdn.node.private import PrivateKeys
@@ -35,7 +35,7 @@ from minicdn.node.suppliers import PeerSupplier, UpstreamSupplier
 from minicdn.node.supply import Part
 from minicdn.node.swarms import Swarms
 from minicdn.node.twins import Twins
-from minicdn.node.wanted import asks_in_private, missing_spans, range_value, single_range
+from minicdn.node.wanted import asks_in_private, missing_spans, single_range
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 from minicdn.store.shelf import Shelf
@@ -224,8 +224,7 @@ class Cache:
     async def _complete(self, request: Request, entry: Entry, *, is_forwarded: bool, may_deal: bool = False) -> Found:
         """A partial entry lacks what is wanted: fill the gaps, and serve when all of them are on their way. Where the upstream has
         another version by now, that is fetched whole."""
-        validator, length = strong_validator(entry.head), entry.body.length
-        gaps = missing_spans(request, entry)
+        validator, gaps = strong_validator(entry.head), missing_spans(request, entry)
         if self._swarms.is_worth_completing(entry, gaps):
             found = await self._swarm(request, entry, gaps, is_forwarded=is_forwarded, may_deal=may_deal)
             if found is not None:
@@ -235,18 +234,22 @@ class Cache:
             found = self.find_fresh(request, is_forwarded=is_forwarded)  # beside such a part all may be on its way
             return found or await self._fill(request, None, "partial", is_forwarded=is_forwarded, part=Part.of(single_range(request)))
         self._counters.add("misses_count")
-        start = partial(self._start, request, None, None, is_forwarded=is_forwarded, base=entry)
-        parts = [Part(range_value(*gap, length), validator) for gap in gaps]
-        fill, first, is_all_coming = await fill_gaps(lambda part: start(part=part), parts, entry)
+        start = partial(self._start_gap, request, entry, is_forwarded=is_forwarded)
+        fill, first, is_all_coming = await fill_gaps(start, partial(parts_of, request, entry, validator), entry)
         found = Found(first.entry or entry, first.source, "partial", first.status, fill=fill, member=first.member)
         if is_all_coming:
             return found
         self._shelf.remove(entry)
-        is_part_alone = found.entry.head.status == 206  # of a gap, where nothing can be kept any more
-        if first.entry not in (entry, None) and not is_part_alone and not missing_spans(request, found.entry):
+        is_ours = not is_for_gap(found.entry) and (fill.request is request or may_join(request, first))
+        if first.entry not in (entry, None) and is_ours and not missing_spans(request, found.entry):
             return found
         fill.release()
         return await self._fill(request, None, "partial", is_forwarded=is_forwarded)
+
+    def _start_gap(self, request: Request, entry: Entry, part: Part, *, is_forwarded: bool) -> Fill:
+        """Or the one under way of the very same: a crowd that waited for one part's head lacks the same beside it."""
+        flight = self._flight(request, is_forwarded=is_forwarded, part=part)
+        return self._dock.find_same(flight) or self._start(request, None, flight, is_forwarded=is_forwarded, part=part, base=entry)
 
     async def _fill(
         self,
@@ -295,7 +298,7 @@ class Cache:
         on_interim: Inform | None = None,
     ) -> Begun:
         flight = None if is_alone else self._flight(request, is_forwarded=is_forwarded, part=part)
-        fill = self._dock.find(flight) if flight is not None else None
+        fill = self._dock.find(flight, is_beside=forward != "partial") if flight is not None else None
         if fill is not None:
             self._counters.add("joins_count")
             return Begun(request, fill, forward, is_collapsed=True)

@@ -17,6 +17,7 @@ from minicdn.core.vary import fits as fits_variant
 from minicdn.errors import ClientError, MinicdnError, NotReady, UpstreamError
 from minicdn.node.supply import Part, Supply
 from minicdn.node.told import Told
+from minicdn.node.wanted import missing_spans, range_value
 from minicdn.store.body import Body
 from minicdn.store.entry import Entry
 
@@ -222,15 +223,26 @@ async def wait_outcomes(fills: list[Fill]) -> list[Outcome]:
         raise
 
 
-async def fill_gaps(start: Callable[[Part], Fill], gaps: list[Part], entry: Entry) -> tuple[Fill, Outcome, bool]:
+def parts_of(request: Request, entry: Entry, validator: bytes) -> list[Part]:
+    """What a request wants of an entry that nobody brings as yet, each to be asked for."""
+    return [Part(range_value(*gap, entry.body.length), validator) for gap in missing_spans(request, entry)]
+
+
+def is_for_gap(entry: Entry) -> bool:
+    """Whether an answer to a part of what a client wants is none to the client: it can't be kept, or the file is shorter by now."""
+    return entry.head.status in (206, 416)
+
+
+async def fill_gaps(start: Callable[[Part], Fill], lacking: Callable[[], list[Part]], entry: Entry) -> tuple[Fill, Outcome, bool]:
     """Fills of what an entry lacks. Returns the first of them, waited for, its outcome, and whether all are on their way into the entry.
-    The first goes by itself: where the upstream has another version by now, or sends no parts, it answers with the whole."""
-    fill = start(gaps[0])
+    The first goes by itself: where the upstream has another version by now, or sends no parts, it answers with the whole. lacking: what
+    nobody brings as yet; meanwhile others may have begun some of the rest."""
+    fill = start(lacking()[0])
     first = await fill.wait_outcome()
     if first.entry is not entry:
         return fill, first, False
-    others = [start(gap) for gap in gaps[1:]]
     try:
+        others = [start(gap) for gap in lacking()]
         outcomes = await wait_outcomes(others)
     except BaseException:
         fill.release()

@@ -10,45 +10,57 @@ from minicdn.node.fill import Fill, FlightKey
 class Flights:
     def __init__(self) -> None:
         self._fills: dict[FlightKey, Fill] = {}
-        self._parts: dict[FlightKey, tuple[int, int | None]] = {}
-        """Of those that ask for a part: which. There are not more of them than requests under way."""
+        self._parts: dict[tuple[object, ...], dict[FlightKey, tuple[int, int | None]]] = {}
+        """Those that ask for a part, and for which, by what they ask for a part of."""
 
     def __len__(self) -> int:
         return max(len(self._fills), len(self._parts))
 
-    def find(self, flight: FlightKey) -> Fill | None:
-        """The one of this (key, variant) and part; or of the whole, or of another part that has bytes in common with this one: what it
-        brings need not be asked for twice, and what is lacking then can be."""
-        return self._fills.get(flight) or self._fills.get((*flight[:-1], None)) or self._beside(flight)
+    def find(self, flight: FlightKey, *, is_beside: bool = True) -> Fill | None:
+        """The one of this (key, variant) and part; or of the whole, or (is_beside) of another part that has bytes in common with this one:
+        what it brings need not be asked for twice, and what is lacking then can be. Not for who has waited so already, and could not put
+        the two together: all who are like that would wait for one after the other."""
+        return self._fills.get(flight) or self._fills.get((*flight[:-1], None)) or (self._beside(flight) if is_beside else None)
+
+    def same(self, flight: FlightKey | None) -> Fill | None:
+        """The one of this part, and of no other."""
+        return self._fills.get(flight) if flight is not None else None
 
     def _beside(self, flight: FlightKey) -> Fill | None:
-        if not self._parts or (span := _span(flight)) is None:
+        others = self._parts.get(flight[:-1])
+        if others is None or (span := _span(flight)) is None:
             return None
         start, end = span
-        for other, (other_start, other_end) in self._parts.items():
+        for other, (other_start, other_end) in others.items():
             is_apart = (end is not None and end <= other_start) or (other_end is not None and other_end <= start)
-            if not is_apart and other[:-1] == flight[:-1]:
+            if not is_apart:
                 return self._fills[other]
         return None
 
     def add(self, flight: FlightKey, fill: Fill) -> None:
         self._fills[flight] = fill
         if flight[-1] is not None and (span := _span(flight)) is not None:
-            self._parts[flight] = span
+            self._parts.setdefault(flight[:-1], {})[flight] = span
 
     def answered(self, fill: Fill) -> None:
         """Nobody can join it any more."""
         flight = fill.flight
         assert flight is not None
         if self._fills.get(flight) is fill:
-            del self._fills[flight]
-            self._parts.pop(flight, None)
+            self._drop(flight)
 
     def forget(self, purge: Purge) -> None:
         """Who asks from now on must not join what was begun before it."""
         for flight in [flight for flight, fill in self._fills.items() if purge.may_match(fill.request.key)]:
-            del self._fills[flight]
-            self._parts.pop(flight, None)
+            self._drop(flight)
+
+    def _drop(self, flight: FlightKey) -> None:
+        del self._fills[flight]
+        others = self._parts.get(flight[:-1])
+        if others is not None:
+            others.pop(flight, None)
+            if not others:
+                del self._parts[flight[:-1]]
 
 
 def _span(flight: FlightKey) -> tuple[int, int | None] | None:

@@ -78,7 +78,7 @@ class Receiving:
         return entry
 
     def partial_entry(self, fill: Fill, supply: Supply) -> Entry | None:
-        entry = next((entry for entry in self._shelf.find(fill.request.key) if entry.body.is_partial and _is_of(supply, entry)), None)
+        entry = next((entry for entry in self._shelf.find(fill.request.key) if entry.body.is_partial and is_of(supply, entry)), None)
         if entry is None:
             if fill.base is not None:
                 self._shelf.remove(fill.base)  # the upstream has another version now
@@ -113,7 +113,7 @@ def publish(fill: Fill, supply: Supply, entry: Entry, *, is_private: bool = Fals
     fill.look_whether_wanted()  # who waited may have left before there was a head
 
 
-def _is_of(supply: Supply, entry: Entry) -> bool:
+def is_of(supply: Supply, entry: Entry) -> bool:
     """Whether the bytes that a supplier sends belong to this entry's body (RFC 9111 §3.4)."""
     return is_same_variant(entry.stored, supply.stored) and entry.body.length == supply.length and may_combine(entry.head, supply.head)
 
