@@ -25,7 +25,7 @@ from minicdn.errors import ClientError
 from minicdn.node.askers import Askers, AskLease, taking_wholes
 from minicdn.node.circuits import Circuits
 from minicdn.node.clock import Clock
-from minicdn.node.fill import Fill, FlightKey, Outcome, again, fill_gaps, is_for_gap, may_join, parts_of
+from minicdn.node.fill import Fill, FlightKey, Outcome, again, fill_gaps, is_anothers, is_for_gap, may_join, parts_of
 from minicdn.node.fills import Dock
 from minicdn.node.found import Begun, Found
 from minicdn.node.private import PrivateKeys
@@ -273,7 +273,7 @@ class Cache:
                 begun = self._begin(request, held, forward, is_forwarded=is_forwarded, part=part, is_alone=is_alone, on_interim=on_interim)
             fill = begun.fill
             outcome = await fill.wait_outcome(is_joined=is_joined)
-            if begun.is_collapsed and not may_join(request, outcome):
+            if begun.is_collapsed and is_anothers(fill, outcome, request, part):
                 fill.release()
                 if outcome.is_private and outcome.entry is not None:
                     self._passing.note(request.key, outcome.entry.head.status)

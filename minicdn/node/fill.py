@@ -260,6 +260,15 @@ def may_join(request: Request, outcome: Outcome) -> bool:
     return stored is None or fits_variant(request.fields, stored)
 
 
+def is_anothers(fill: Fill, outcome: Outcome, request: Request, part: Part | None) -> bool:
+    """Whether what a fill came to is for others than this one, who has joined it for that part (None: the whole). Where another part could
+    not be had this one may be; but an upstream that was silent is not waited for twice."""
+    error = outcome.error
+    if error is not None:
+        return fill.part is not None and fill.part != part and not (isinstance(error, UpstreamError) and error.timed_out)
+    return not may_join(request, outcome)
+
+
 def again(error: MinicdnError) -> MinicdnError:
     """The same error for each who waits: one exception object raised in many tasks would grow a traceback of them all."""
     if isinstance(error, ClientError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -39,24 +37,37 @@ def test_a_crowd_that_waited_for_a_part_asks_once_for_what_it_lacks(stage: Stage
 def test_parts_that_cannot_be_put_together_wait_for_one_of_them_alone(stage: Stage) -> None:
     """Each waited for the head of the one before, however many there were."""
     origin = stage.origin()
-    cluster = stage.cluster(origin.url, peers=1)
-    send, lock, waiting = ranged(BODY, 'W/"a"', FRESH), threading.Lock(), [0, 0]
-
-    def script(asked: Asked, line: Line) -> None:
-        with lock:
-            waiting[0] += 1
-            waiting[1] = max(waiting)
-        time.sleep(1.0)
-        with lock:
-            waiting[0] -= 1
-        send(asked, line)
-
-    path = origin.on("/weak", script)
+    node = stage.cluster(origin.url, peers=1).peers[0]
+    first, others, send = origin.gate(), origin.gate(), ranged(BODY, 'W/"a"', FRESH)
+    beginning, rest = held(first, send), held(others, send)
+    path = origin.on("/weak", lambda asked, line: (beginning if asked.fields["range"] == "bytes=40000-" else rest)(asked, line))
     starts = range(1000 * CROWD, 0, -1000)
-    with ThreadPoolExecutor(CROWD) as pool:
-        answers = [*pool.map(lambda start: cluster.peers[0].ask(path, fields=[("Range", f"bytes={start}-")]), starts)]
-    assert [(answer.status, answer.body) for answer in answers] == [(206, BODY[start:]) for start in starts]
-    assert waiting[1] > CROWD // 2, "most of them are asked for at the same time"
+    with ThreadPoolExecutor(1 + CROWD) as pool:
+        asking = pool.submit(node.ask, path, fields=[("Range", "bytes=40000-")])
+        eventually(lambda: len(origin.asked()) == 1, "the upstream to be asked")
+        crowd = [pool.submit(node.ask, path, fields=[("Range", f"bytes={start}-")]) for start in starts]
+        eventually(lambda: node.stats()["joins_count"] >= CROWD, "all of them to wait for the first one's head")
+        first.open()
+        eventually(lambda: len(origin.asked()) > 1 + CROWD // 2, "most of them to be asked for at the same time")
+        others.open()
+        assert asking.result().body == BODY[40_000:]
+        assert [(one.result().status, one.result().body) for one in crowd] == [(206, BODY[start:]) for start in starts]
+
+
+def test_a_part_that_cannot_be_had_takes_no_other_with_it(stage: Stage) -> None:
+    origin = stage.origin()
+    node, gate = stage.cluster(origin.url, peers=1).peers[0], origin.gate()
+    send = ranged(BODY, '"a"', FRESH)
+    refuse = held(gate, lambda asked, line: line.cut())
+    path = origin.on("/half", lambda asked, line: (refuse if asked.fields["range"] == "bytes=100-" else send)(asked, line))
+    with ThreadPoolExecutor(2) as pool:
+        asking = pool.submit(node.ask, path, fields=[("Range", "bytes=100-")])
+        eventually(lambda: len(origin.asked()) == 1, "the upstream to be asked")
+        asking_other = pool.submit(node.ask, path, fields=[("Range", "bytes=50-999")])
+        eventually(lambda: node.stats()["joins_count"] == 1, "the second to wait for the first's head")
+        gate.open()
+        assert asking.result().status == 502
+        assert (asking_other.result().status, asking_other.result().body) == (206, BODY[50:1000])
 
 
 @pytest.mark.parametrize("wanted", [None, "bytes=0-29999"])
