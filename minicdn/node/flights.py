@@ -20,7 +20,10 @@ class Flights:
         """The one of this (key, variant) and part; or of the whole, or (is_beside) of another part that has bytes in common with this one:
         what it brings need not be asked for twice, and what is lacking then can be. Not for who has waited so already, and could not put
         the two together: all who are like that would wait for one after the other."""
-        return self._fills.get(flight) or self._fills.get((*flight[:-1], None)) or (self._beside(flight) if is_beside else None)
+        found = self._fills.get(flight)
+        if found is not None or flight[-1] is None:
+            return found
+        return self._fills.get((*flight[:-1], None)) or (self._beside(flight) if is_beside else None)
 
     def same(self, flight: FlightKey | None) -> Fill | None:
         """The one of this part, and of no other."""
@@ -56,7 +59,7 @@ class Flights:
 
     def _drop(self, flight: FlightKey) -> None:
         del self._fills[flight]
-        others = self._parts.get(flight[:-1])
+        others = self._parts.get(flight[:-1]) if flight[-1] is not None else None
         if others is not None:
             others.pop(flight, None)
             if not others:

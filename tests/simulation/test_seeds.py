@@ -16,7 +16,7 @@ import pytest
 from tests.simulation.seeds import FOUND
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST, SEEDS_COUNT, GROUP = 3000, 200, 50
+FIRST, SEEDS_COUNT, GROUP = 3000, 120, 40
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
