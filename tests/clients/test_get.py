@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import http.server
 import json
 import os
@@ -24,7 +22,7 @@ from tests.kit.clients import need
 from tests.kit.cluster import Cluster
 from tests.kit.files import MIB, big_file, bytes_of, sha256, sha256_of
 from tests.kit.nginx import Nginx
-from tests.kit.origin import Asked, Line, Origin, broken_off, lengthless, status, whole
+from tests.kit.origin import Asked, Line, Origin, broken_off, lengthless, ranged, status, whole
 from tests.kit.ports import free_port
 from tests.kit.process import Process
 from tests.kit.program import environment
@@ -205,25 +203,6 @@ def test_the_whole_timeout(slow: tuple[Nginx, Cluster], tmp_path: Path) -> None:
 
 
 # Peers that do not agree
-
-
-def ranged(body: bytes, etag: str = '"one"', *, fields: Any = (), spoil: bool = False, obeys: bool = True) -> Any:
-    """A file with an ETag and ranges. spoil: each part has a digest that does not fit it. obeys: parts only where If-Range holds."""
-
-    def script(asked: Asked, line: Line) -> None:
-        lines = [("ETag", etag), ("Accept-Ranges", "bytes"), *fields]
-        first, _, last = asked.fields.get("range", "").removeprefix("bytes=").partition("-")
-        if not first or (obeys and asked.fields.get("if-range", etag) != etag):
-            line.head(200, lines, length=len(body))
-            line.send(body)
-            return
-        start, end = int(first), min(int(last or len(body)) + 1, len(body))
-        if spoil:
-            lines.append(("Content-Digest", f"sha-256=:{base64.b64encode(hashlib.sha256(b'').digest()).decode()}:"))
-        line.head(206, [*lines, ("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")], length=end - start)
-        line.send(body[start:end])
-
-    return script
 
 
 def named(origins: list[Origin]) -> list[str]:

@@ -11,7 +11,7 @@ from tests.kit.asking import ask
 from tests.kit.clients import CurlDownload, need
 from tests.kit.cluster import Cluster
 from tests.kit.files import bytes_of, sha256
-from tests.kit.origin import Asked, Line
+from tests.kit.origin import Asked, Line, ranged
 from tests.kit.stage import Stage
 from tests.kit.waiting import eventually
 
@@ -32,20 +32,11 @@ class Upstream:
         self.before = lambda asked, line: False
 
     def __call__(self, asked: Asked, line: Line) -> None:
-        wanted = asked.fields.get("range")
         self.asked_count += 1
-        self.ranged_count += wanted is not None
+        self.ranged_count += "range" in asked.fields
         if self.before(asked, line):
             return
-        fields = [("ETag", self.tag), ("Cache-Control", "max-age=3600"), ("Accept-Ranges", "bytes")]
-        if wanted is None or asked.fields.get("if-range", self.tag) != self.tag:
-            line.head(200, fields, length=len(self.body))
-            self.send(line, self.body)
-            return
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
-        start, end = int(first), int(last) + 1 if last else len(self.body)
-        line.head(206, [*fields, ("Content-Range", f"bytes {start}-{end - 1}/{len(self.body)}")], length=end - start)
-        self.send(line, self.body[start:end])
+        ranged(self.body, self.tag, fields=[("Cache-Control", "max-age=3600")], send=self.send)(asked, line)
 
     def send(self, line: Line, data: bytes) -> None:
         for at in range(0, len(data), 64 * 1024):

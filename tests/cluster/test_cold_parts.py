@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit.files import MIB, bytes_of
 from tests.kit.nginx import Nginx
-from tests.kit.origin import held, ranged, whole
+from tests.kit.origin import held, whole
 from tests.kit.program import Minicdn
 from tests.kit.stage import Stage
 from tests.kit.waiting import eventually
@@ -70,41 +70,3 @@ def test_a_part_of_what_is_being_asked_for_is_not_asked_for_again(stage: Stage, 
         assert asking.result().body == body
         assert (asking_part.result().status, asking_part.result().body) == (206, body[100:200])
     assert len(origin.asked()) == 1
-
-
-@pytest.mark.parametrize("is_owner", [True, False], ids=["its owner", "another"])
-def test_of_two_parts_at_once_what_they_have_in_common_is_asked_for_once(stage: Stage, *, is_owner: bool) -> None:
-    origin = stage.origin()
-    cluster = stage.cluster(origin.url, peers=2)
-    owner, other = cluster.peers
-    node = owner if is_owner else other
-    gate, body = origin.gate(), bytes_of("parts", 50_000)
-    path = origin.on(cluster.key_owned_by(owner), held(gate, ranged(body, '"a"', [("Cache-Control", "max-age=60")])))
-    with ThreadPoolExecutor(2) as pool:
-        asking = pool.submit(owner.ask, path, fields=[("Range", "bytes=100-19999")])
-        eventually(lambda: len(origin.asked()) == 1, "the upstream to be asked")
-        asking_more = pool.submit(node.ask, path, fields=[("Range", "bytes=10000-29999")])
-        eventually(lambda: owner.stats()["joins_count"] == 1, "the second to wait for the first's head")
-        gate.open()
-        assert (asking.result().status, asking.result().body) == (206, body[100:20_000])
-        assert (asking_more.result().status, asking_more.result().body) == (206, body[10_000:30_000])
-    assert [asked.fields.get("range") for asked in origin.asked()] == ["bytes=100-19999", "bytes=20000-29999"]
-
-
-def test_a_range_beyond_the_end_is_answered_to_who_asked_for_it_alone(stage: Stage) -> None:
-    """And says nothing of the file, which was fetched for every client anew for a minute, as if each of its answers were for one alone."""
-    origin = stage.origin()
-    cluster = stage.cluster(origin.url, peers=2)
-    owner, other = cluster.peers
-    gate, body = origin.gate(), bytes_of("beyond", 50_000)
-    path = origin.on(cluster.key_owned_by(owner), held(gate, ranged(body, '"a"', [("Cache-Control", "max-age=60")])))
-    with ThreadPoolExecutor(2) as pool:
-        asking = pool.submit(owner.ask, path, fields=[("Range", "bytes=60000-")])
-        eventually(lambda: len(origin.asked()) == 1, "the upstream to be asked")
-        asking_more = pool.submit(owner.ask, path, fields=[("Range", "bytes=100-70000")])
-        eventually(lambda: owner.stats()["joins_count"] == 1, "the second to wait for the first's head")
-        gate.open()
-        assert asking.result().status == 416
-        assert (asking_more.result().status, asking_more.result().body) == (206, body[100:])
-    assert other.ask(path).body == owner.ask(path).body == body
-    assert [asked.fields.get("range") for asked in origin.asked()] == ["bytes=60000-", "bytes=100-70000", "bytes=0-99"]

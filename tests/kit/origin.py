@@ -6,6 +6,8 @@ own. A script that waits does so on a `Gate`, which the test opens; all gates op
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import socket
 import struct
 import threading
@@ -236,22 +238,33 @@ def validating(body: bytes, etag: str, fields: Fields = ()) -> Script:
     return script
 
 
-def ranged(body: bytes, etag: str, fields: Fields = ()) -> Script:
-    """A file whose parts can be had, one range at a time."""
+def ranged(
+    body: bytes,
+    etag: str = '"one"',
+    *,
+    fields: Fields = (),
+    spoil: bool = False,
+    obeys: bool = True,
+    send: Callable[[Line, bytes], None] = Line.send,
+) -> Script:
+    """A file with an ETag whose parts can be had, one range at a time. spoil: each part has a digest that does not fit it. obeys: parts
+    only where If-Range holds. send: how contents leave."""
     fields = (("ETag", etag), ("Accept-Ranges", "bytes"), *fields)
+    wrong = [("Content-Digest", f"sha-256=:{base64.b64encode(hashlib.sha256(b'').digest()).decode()}:")] if spoil else []
 
     def script(asked: Asked, line: Line) -> None:
-        wanted = asked.fields.get("range")
-        if wanted is None or asked.fields.get("if-range", etag) != etag:
-            whole(body, fields)(asked, line)
+        first, _, last = asked.fields.get("range", "").removeprefix("bytes=").partition("-")
+        if not first or (obeys and asked.fields.get("if-range", etag) != etag):
+            line.head(200, fields, length=len(body))
+            if asked.method != "HEAD":
+                send(line, body)
             return
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
         start, end = int(first), min(int(last) + 1, len(body)) if last else len(body)
         if start >= len(body):
             line.head(416, [*fields, ("Content-Range", f"bytes */{len(body)}")], length=0)
             return
-        line.head(206, [*fields, ("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")], length=end - start)
-        line.send(body[start:end])
+        line.head(206, [*fields, *wrong, ("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")], length=end - start)
+        send(line, body[start:end])
 
     return script
 
