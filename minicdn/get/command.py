@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minicdn.errors import Interrupted, MinicdnError, OperatorError, SourcesFailed, UsageError
+from minicdn.errors import Interrupted, MinicdnError, OperatorError, SourcesFailed, TargetUnwritable, UsageError
 from minicdn.get.asking import Asker
 from minicdn.get.download import Download
 from minicdn.get.partfile import PartFile
@@ -59,6 +59,7 @@ class _Run:
 
     async def run(self) -> dict[str, Any]:
         error: OperatorError | None = None
+        stop: tuple[type[OperatorError], str] | None = None
         asker = Asker(self._order.wish.pins)
         try:
             self._target = _target_of(self._order)
@@ -66,19 +67,26 @@ class _Run:
                 await self._get(self._target, asker)
         except UsageError:
             raise
+        except TargetUnwritable as found:
+            stop = TargetUnwritable, str(found)
         except OperatorError as found:
             error = found
         except TimeoutError:
-            error = SourcesFailed(f"not done within {self._order.timeout_seconds:g} s{self._kept()}")
+            stop = SourcesFailed, f"not done within {self._order.timeout_seconds:g} s"
         except asyncio.CancelledError:
-            error = Interrupted(f"stopped{self._kept()}")
+            stop = Interrupted, "stopped"
         except MinicdnError as found:
             error = SourcesFailed(str(found))
         finally:
             with suppress(asyncio.CancelledError):
                 if self._target is not None:
+                    if self._sayings.progress is not None and self._sha256 is None and self._kept():
+                        self._sayings.progress("writing down what is there; Ctrl-C again to stop now")
                     await self._target.close()
             await asker.close()
+        if stop is not None:  # what is kept is known once the target is closed
+            kind, text = stop
+            error = kind(text + self._kept())
         return self._report(error)
 
     async def _get(self, target: Target, asker: Asker) -> None:

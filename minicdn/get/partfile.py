@@ -32,7 +32,8 @@ STATE_FORMAT = 1
 SAVE_SECONDS = 1.0
 SYNC_SHARE = 10
 """A sync that took long is not repeated before ten times as long has passed."""
-LAST_SAVE_SECONDS = 0.5
+LAST_SAVE_SECONDS = 5.0
+"""A disk that others keep busy takes seconds to sync; who stops a download twice does not wait for it."""
 
 
 class PartFile:
@@ -47,7 +48,10 @@ class PartFile:
         self.held, self.length, self.validator = SpanSet(), None, None
         self._fd: int | None = None
         self._follower: Follower | None = None
+        self._saves_count = 0
         self._saving = threading.Lock()
+        self._saved, self._saved_number = SpanSet(), 0
+        """What the state says is there, and which save said so."""
         self._is_over = False
         """No state is written any more. (Nobody may wait for a thread that saves: it can't be stopped.)"""
 
@@ -66,6 +70,7 @@ class PartFile:
         with self._trouble():
             self._open()
         self.length, self.validator, self.held = found
+        self._saved = SpanSet(self.held)
         # Of a part that is whole one byte is asked for again: whether it is still the file, only a server can say.
         self.held.remove(self.length - 1, self.length)
         self._follow()
@@ -75,7 +80,7 @@ class PartFile:
         """Anew: whatever is there is dropped."""
         with self._trouble():
             with self._saving:
-                self._is_over, self.held = False, SpanSet()
+                self._is_over, self.held, self._saved = False, SpanSet(), SpanSet()
                 self._state.unlink(missing_ok=True)
             if self._fd is None:
                 self._open()
@@ -131,7 +136,8 @@ class PartFile:
             pause = max(SAVE_SECONDS, SYNC_SHARE * (time.monotonic() - began_at))
 
     async def close(self) -> None:
-        """The download ended too early: what is there is kept, and that it is there is written down, if the disk is quick."""
+        """The download ended too early: what is there is kept, and that it is there is written down. What a disk does not take in time is
+        not held any more: nobody would go on from it."""
         if self._fd is None:
             return
         if not self.held or self.validator is None:
@@ -142,7 +148,9 @@ class PartFile:
                 await self._save()
         except TimeoutError:
             pass
-        self._close()
+        finally:
+            self.held = self._saved
+            self._close()
 
     # Inside
 
@@ -182,19 +190,23 @@ class PartFile:
             "spans": spans,
         }
         try:
-            await in_thread(self._sync_and_write, self._fd, self.held, json.dumps(found))
+            self._saves_count += 1
+            await in_thread(self._sync_and_write, self._fd, self._saves_count, self.held, SpanSet(spans), json.dumps(found))
         except OSError:
             pass
 
-    def _sync_and_write(self, fd: int, held: SpanSet, text: str) -> None:
+    def _sync_and_write(self, fd: int, number: int, held: SpanSet, saved: SpanSet, text: str) -> None:
         getattr(os, "fdatasync", os.fsync)(fd)
         new = self._state.with_name(self._state.name + ".new")
         with self._saving:
             if self._is_over or held is not self.held:  # begun anew meanwhile: this is of the file before
                 return
+            if number < self._saved_number:  # two syncs at once may end in any order
+                return
             try:
                 new.write_text(text, "utf-8")
                 os.replace(new, self._state)
+                self._saved, self._saved_number = saved, number
             finally:
                 new.unlink(missing_ok=True)
 
@@ -218,5 +230,5 @@ class PartFile:
             yield
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise TargetUnwritable(f"the disk is full: {self.held.total_bytes} bytes are kept in {self._part}") from error
+                raise TargetUnwritable(f"the disk is full, for {self._part}") from error
             raise TargetUnwritable(f"{error.filename or self._part} can't be written: {error.strerror or error}") from error

@@ -102,6 +102,64 @@ def test_a_state_that_is_late_is_not_written(tmp_path: Path, monkeypatch: pytest
     run(work())
 
 
+def test_of_two_saves_at_once_the_later_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their syncs end in any order."""
+    syncs: list[tuple[threading.Thread, threading.Event]] = []
+    is_there = threading.Semaphore(0)
+
+    def late(fd: int) -> None:
+        may_end = threading.Event()
+        syncs.append((threading.current_thread(), may_end))
+        is_there.release()
+        assert may_end.wait(20)
+
+    async def work() -> int:
+        part = PartFile(tmp_path / "file", "site/file")
+        part.begin(len(BODY), ETAG)
+        monkeypatch.setattr(os, "fdatasync", late)
+        saves = []
+        for start in (0, 1000):
+            part.write(start, BODY[start : start + 1000])
+            saves.append(asyncio.ensure_future(part._save()))
+            assert await asyncio.to_thread(is_there.acquire, timeout=20)
+        for saver, may_end in reversed(syncs):
+            may_end.set()
+            await asyncio.to_thread(saver.join)
+        await asyncio.gather(*saves)
+        monkeypatch.undo()
+        found = json.loads((tmp_path / "file.part.state").read_text())["spans"]
+        assert found == [[0, 2000]]
+        await part.close()
+        return part.held.total_bytes
+
+    assert run(work()) == 2000
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["some", "none"])
+def test_held_at_the_end_is_what_could_be_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool) -> None:
+    """Bytes that no state names are not gone on from, so nobody may be told that they are kept."""
+    may_end = threading.Event()
+
+    def never(fd: int) -> None:
+        assert may_end.wait(20)
+
+    async def work() -> tuple[list[tuple[int, int]], int]:
+        part = PartFile(tmp_path / "file", "site/file")
+        part.begin(len(BODY), ETAG)
+        part.write(0, BODY[:1000])
+        if is_known:
+            await part._save()
+        part.write(1000, BODY[1000:3000])
+        monkeypatch.setattr(os, "fdatasync", never)
+        monkeypatch.setattr("minicdn.get.partfile.LAST_SAVE_SECONDS", 0.01)
+        await part.close()
+        held = list(part.held)
+        may_end.set()
+        return held, PartFile(tmp_path / "file", "site/file").load()
+
+    assert run(work()) == (([(0, 1000)], 1000) if is_known else ([], 0))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
