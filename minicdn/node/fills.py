@@ -24,7 +24,7 @@ from minicdn.node.clock import Clock
 from minicdn.node.fill import Fill, FlightKey, Outcome
 from minicdn.node.flights import Flights
 from minicdn.node.reading import WIDE_BYTES, check, let_come, take_whole
-from minicdn.node.receiving import Receiving, is_about_another, is_of, publish
+from minicdn.node.receiving import Receiving, is_about_another, publish
 from minicdn.node.streaming import Streaming
 from minicdn.node.suppliers import is_early_news
 from minicdn.node.supply import FOUND, UNCHANGED, Supply
@@ -237,8 +237,8 @@ class Dock:
                 if supply.deal is not None:
                     await supply.close()
                     supply = await self._streaming.ask(fill, fill.part)
-            if fill.base is not None and self._is_whole_now(fill.base, supply):
-                publish(fill, supply, fill.base)
+            if (whole := self._receiving.whole_now(fill, supply)) is not None:
+                publish(fill, supply, whole)
                 return
             body = self._receive(fill, supply)
             if not self._take_all(fill, supply, body):
@@ -265,10 +265,6 @@ class Dock:
 
     def _is_there(self, entry: Entry) -> bool:
         return entry in self._shelf.find(entry.key)
-
-    def _is_whole_now(self, base: Entry, supply: Supply) -> bool:
-        """Others, who asked for more of it, have brought what it lacked before this one's head."""
-        return supply.end is not None and base.body.is_whole and is_of(supply, base) and self._is_there(base)
 
     def _serve_stale(self, fill: Fill, reason: str, status: int) -> bool:
         held = fill.held

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from minicdn.core.counters import Counters
 from minicdn.core.freshness import Policy, apply_head, fits, freshen
 from minicdn.core.partial import may_combine
+from minicdn.core.stored import is_fresh
 from minicdn.core.vary import is_same_variant
 from minicdn.errors import UpstreamError
 from minicdn.node.clock import Clock
@@ -67,6 +68,18 @@ class Receiving:
         if is_kept and body.is_kept and not fill.is_gone:
             self._shelf.begin(entry)
         return entry
+
+    def whole_now(self, fill: Fill, supply: Supply) -> Entry | None:
+        """Others, who asked for more, have brought all of it before this part's head; a part in its place would have the rest asked anew.
+        What has lost its freshness meanwhile is not taken: the head is news, and is to be stored."""
+        if supply.end is None or supply.kind is not FOUND:
+            return None
+        now = self._clock.wall()
+        for entry in self._shelf.find(fill.request.key):
+            is_usable = entry is fill.base or (entry.stored is not None and is_fresh(entry.stored, now))
+            if is_usable and entry.body.is_whole and is_of(supply, entry):
+                return entry
+        return None
 
     def part_entry(self, fill: Fill, supply: Supply) -> Entry | None:
         """The partial entry that a part belongs to: one on the shelf with the same body, else a new one. None where there can be none."""

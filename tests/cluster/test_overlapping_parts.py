@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit.asking import Answer
 from tests.kit.files import bytes_of
-from tests.kit.origin import Origin, held, ranged
+from tests.kit.origin import Asked, Line, Origin, held, ranged
 from tests.kit.program import Minicdn
 from tests.kit.stage import Stage
 from tests.kit.waiting import eventually
@@ -118,3 +118,26 @@ def test_a_range_beyond_the_end_of_what_is_shorter_now_is_no_answer_to_who_asked
     assert node.ask(path, fields=[("Range", "bytes=0-9999")]).body == BODY[:10_000]
     origin.on(path, ranged(BODY[:5000], '"two"', fields=FRESH, obeys=False))
     assert node.ask(path, fields=[("Range", wanted)] if wanted else []).body == BODY[:5000]
+
+
+@pytest.mark.parametrize("is_owner", [True, False], ids=["its owner", "another"])
+def test_a_part_that_comes_late_leaves_the_whole_as_it_is(stage: Stage, *, is_owner: bool) -> None:
+    """It took its place, and all but the part was fetched again."""
+    origin = stage.origin()
+    cluster = stage.cluster(origin.url, peers=2)
+    node, gate = cluster.peers[0 if is_owner else 1], origin.gate()
+    serve = ranged(BODY, fields=FRESH)
+
+    def script(asked: Asked, line: Line) -> None:
+        (held(gate, serve) if "range" in asked.fields else serve)(asked, line)
+
+    path = origin.on(cluster.key_owned_by(cluster.peers[0]), script)
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(node.ask, path, fields=[("Range", "bytes=100-19999")])
+        eventually(lambda: len(origin.asked()) == 1, "the upstream to be asked")
+        assert node.ask(path).body == BODY
+        gate.open()
+        assert (asking.result().status, asking.result().body) == (206, BODY[100:20_000])
+    for peer in cluster.peers:
+        assert peer.ask(path).body == BODY
+    assert ranges_of(origin) == ["bytes=100-19999", None]
