@@ -78,7 +78,7 @@ class Streaming:
         """It can't be kept after all: who reads it now gets the rest through a window, nobody else may join."""
         if fill.span is not None:
             body.is_refused = True
-            raise BrokenBody("the disk has no room for this part")
+            raise BrokenBody("this part can no longer be kept here")
         assert fill.entry is not None
         self._shelf.withdraw(fill.entry)
         body.relay_from_here(lambda: fill.waiting_count > 0)
