@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from enum import IntEnum
@@ -31,6 +32,27 @@ _WARM_ONLY_SIGNALS = ("SIGHUP",)
 _COLD_SIGNALS = ("SIGQUIT",)
 
 
+REPEAT_SECONDS = 0.25
+
+
+class Repeats:
+    """What came already. The executable of one file has a parent process, which unpacked it and passes its signals on; so a Ctrl-C, which
+    the terminal sends to both, arrives twice, and means one. seconds: for so long; 0: nothing is a repeat."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        is_passed_on = os.name == "posix" and getattr(sys, "frozen", False)
+        self._seconds = (REPEAT_SECONDS if is_passed_on else 0.0) if seconds is None else seconds
+        self._came_at: dict[int, float] = {}
+
+    def has(self, number: int) -> bool:
+        """Whether this one, which came now, is one."""
+        now = time.monotonic()
+        if now - self._came_at.get(number, -self._seconds) < self._seconds:
+            return True
+        self._came_at[number] = now
+        return False
+
+
 class Stage(IntEnum):
     RUNNING = 0
     WARM = 1
@@ -40,8 +62,9 @@ class Stage(IntEnum):
 class Closing:
     """The stage only ever rises. One writer (the signals' thread), any reader; `wait_for` for the loop given to `attach`."""
 
-    def __init__(self) -> None:
+    def __init__(self, repeats: Repeats | None = None) -> None:
         self.stage = Stage.RUNNING
+        self._repeats = repeats or Repeats()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
 
@@ -74,6 +97,8 @@ class Closing:
 
     def take(self, number: int) -> None:
         """What one signal means, given those before it. Returns at once, and never twice from cold."""
+        if self._repeats.has(number):
+            return
         name = signal.Signals(number).name
         if name in _COLD_SIGNALS or (self.stage >= Stage.WARM and name in _CLOSING_SIGNALS):
             self.stage = Stage.COLD

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from minicdn.closing import Repeats
 
 T = TypeVar("T")
 
@@ -39,16 +42,21 @@ def run_stoppable(main: Coroutine[Any, Any, T]) -> T:
 
 
 def _take_signals(stop: Callable[[], Any]) -> None:
-    """SIGINT is the runner's. SIGTERM, and SIGHUP where nohup does not hold it back, do the same."""
-    loop = asyncio.get_running_loop()
-    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
+    """SIGINT is the runner's, but where it may come twice. SIGTERM, and SIGHUP where nohup does not hold it back, do the same."""
+    loop, repeats = asyncio.get_running_loop(), Repeats()
+
+    def take(number: int) -> None:
+        if not repeats.has(number):
+            stop()
+
+    for name in (*(("SIGINT",) if getattr(sys, "frozen", False) else ()), "SIGTERM", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)
         if number is None or signal.getsignal(number) == signal.SIG_IGN:
             continue
         try:
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, take, number)
         except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+            signal.signal(number, lambda number, _: loop.call_soon_threadsafe(take, number))
 
 
 def settle_collector() -> None:

@@ -5,10 +5,11 @@ import io
 import logging
 import signal
 import sys
+import threading
 
 import pytest
 
-from minicdn.closing import Closing, Stage
+from minicdn.closing import Closing, Repeats, Stage
 from minicdn.console import Console, set_up_logging, to_line
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
@@ -30,6 +31,20 @@ def test_what_the_signals_come_to(signals: list[signal.Signals], stage: Stage) -
     for number in signals:
         closing.take(number)
     assert closing.stage == stage
+
+
+def test_a_signal_that_the_parent_of_the_one_file_passes_on_is_no_second_one() -> None:
+    closing = Closing(Repeats(60.0))
+    for _ in range(2):
+        closing.take(INT)
+    assert closing.stage is Stage.WARM
+    closing.take(TERM)
+    assert closing.stage is Stage.COLD, "another signal is one of its own"
+    late = Closing(Repeats(0.01))
+    late.take(INT)
+    threading.Event().wait(0.02)
+    late.take(INT)
+    assert late.stage is Stage.COLD, "somebody meant it"
 
 
 def test_a_signal_that_came_before_the_loop_is_heard() -> None:
