@@ -25,7 +25,6 @@ OTHERS: dict[str, str] = {
     "minicdn_peers_unlisted": "peers that report to the manager but are not listed, as they can't be reached or sent wrong bytes",
     "minicdn_peer_uplink_bytes_per_second": "at the manager: what a peer's uplink was measured to carry; 0: not known yet",
     "minicdn_peer_share": "at the manager: a peer's share of the pieces of large files, 1 being the usual one",
-    "minicdn_peer_seen_seconds": "at the manager: how long ago a peer was heard of last",
 }
 
 Labels = tuple[tuple[str, str], ...]
@@ -73,7 +72,6 @@ def metrics_of_peers(seats: Iterable[SeatView]) -> list[Metric]:
     values: dict[str, list[tuple[Labels, float]]] = {
         "minicdn_peer_uplink_bytes_per_second": [(labels, round(seat.uplink)) for labels, seat in found],
         "minicdn_peer_share": [(labels, seat.member.share) for labels, seat in found],
-        "minicdn_peer_seen_seconds": [(labels, round(seat.seen_seconds, 3)) for labels, seat in found],
     }
     unlisted = gauge("minicdn_peers_unlisted", sum(not seat.is_listed for _, seat in found))
     return [unlisted, *(Metric(name, GAUGE, OTHERS[name], tuple(samples)) for name, samples in values.items() if samples)]

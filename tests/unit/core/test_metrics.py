@@ -82,7 +82,6 @@ def test_each_peer_is_there_by_its_url_listed_or_not() -> None:
         labels = (("peer", url),)
         assert found[("minicdn_peer_uplink_bytes_per_second", labels)] == 1e6
         assert found[("minicdn_peer_share", labels)] == 0.5
-        assert found[("minicdn_peer_seen_seconds", labels)] == 2
     assert {name for name, _ in found} <= set(OTHERS)
 
 
@@ -91,8 +90,9 @@ def test_without_peers_no_metric_is_there_without_a_sample() -> None:
 
 
 def test_targets_name_address_scheme_and_path() -> None:
-    found = targets("https://cdn.example", ["http://10.0.0.5:11001", "https://[2001:db8::7]:11001"])
-    assert [target["targets"] for target in found] == [["cdn.example:443"], ["10.0.0.5:11001"], ["[2001:db8::7]:11001"]]
+    found = targets("https://cdn.example", ["http://10.0.0.5:11001", "https://[2001:db8::7]", "http://bob", "https://[2001:db8::7]:11001"])
+    addresses = [["cdn.example:443"], ["10.0.0.5:11001", "bob:80"], ["[2001:db8::7]:443", "[2001:db8::7]:11001"]]
+    assert [target["targets"] for target in found] == addresses
     assert [target["labels"]["__scheme__"] for target in found] == ["https", "http", "https"]
     assert {target["labels"]["__metrics_path__"] for target in found} == {"/_metrics"}
     assert [target["labels"]["__meta_minicdn_role"] for target in found] == ["manager", "peer", "peer"]

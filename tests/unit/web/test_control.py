@@ -136,7 +136,7 @@ def test_targets_are_all_nodes_and_the_manager_alone_knows_them(tmp_path: Path) 
         answer = await ask(app, "GET", "/_targets")
         assert answer.headers["content-type"] == "application/json"
         addresses = [target["targets"] for target in json.loads(answer.body)]
-        assert addresses[1:] == [["10.0.0.5:11001"], ["10.0.0.5:11002"]], "who can't be reached from here may be from there"
+        assert addresses[1:] == [["10.0.0.5:11001", "10.0.0.5:11002"]], "who can't be reached from here may be from there"
         assert f"http://{addresses[0][0]}" == desk.manager.url()
 
     at_manager(tmp_path, manager)
