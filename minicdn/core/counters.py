@@ -1,8 +1,9 @@
-"""What a node counts, under documented names.
+"""What a node counts, and what it measures when asked, under documented names.
 
-One table holds each name and its meaning; the README lists the same names, and a test compares them. A name that is not in
-the table can't be counted: a typing error shows at once instead of starting a second number. Numbers only grow, from zero
-at the start of the process; what goes up and down (memory in use, open connections) is measured when asked, not counted.
+One table each holds a name and its meaning; the README lists the same, a test compares them, and Prometheus is told the same
+(metrics.py), where each sentence stands alone. A name that is not in the table can't be counted: a typing error shows at once
+instead of starting a second number. Counters only grow, from zero at the start of the process; what goes up and down (memory in
+use, open connections) is a gauge, measured when asked.
 
 Counting is one dictionary addition, as it happens several times for each request; it belongs to the event loop's thread.
 """
@@ -11,8 +12,8 @@ from __future__ import annotations
 
 COUNTERS: dict[str, str] = {
     "requests_count": "requests of clients for content (not those under /_…)",
-    "responses_4xx_count": "of these, answered with 400 to 499",
-    "responses_5xx_count": "of these, answered with 500 to 599",
+    "responses_4xx_count": "requests of clients for content that were answered with 400 to 499",
+    "responses_5xx_count": "requests of clients for content that were answered with 500 to 599",
     "redirects_count": "clients that the manager sent to a peer",
     "bytes_memory": "body bytes sent to clients out of this node's memory",
     "bytes_disk": "body bytes sent to clients from this node's disk",
@@ -27,7 +28,7 @@ COUNTERS: dict[str, str] = {
     "shed_connections_count": "connections that were answered 503 unheard, as even the reserve was taken",
     "passes_count": "requests passed through unstored",
     "purges_count": "purges and invalidations carried out on this node, wherever they came from",
-    "purged_entries_count": "stored answers that these made stale, or removed",
+    "purged_entries_count": "stored answers that purges and invalidations made stale, or removed",
     "evictions_count": "entries dropped for want of room",
     "fills_abandoned_count": "fills given up because every reader had left",
     "broken_bodies_count": "bodies that ended before their end, so that clients were cut off",
@@ -36,7 +37,7 @@ COUNTERS: dict[str, str] = {
     "upstream_errors_count": "requests that the upstream failed to answer, or broke off",
     "upstream_spared_count": "requests that were not sent because no connection to the upstream could be made a moment before",
     "leases_granted_count": "leases to ask the upstream as a last resort that the manager granted",
-    "leases_refused_count": "such leases refused, as enough nodes held one",
+    "leases_refused_count": "leases to ask the upstream as a last resort that the manager refused, as enough nodes held one",
     "peer_requests_count": "requests to other peers",
     "peer_received_bytes": "body bytes that came from other peers",
     "peer_sent_bytes": "body bytes sent to other peers",
@@ -50,6 +51,25 @@ COUNTERS: dict[str, str] = {
     "damaged_pieces_count": "pieces on disk that were not as they had been written, and were dropped",
     "log_lines_count": "log lines made on this node",
     "log_lines_dropped_count": "log lines lost because a bounded buffer was full or the log could not be written",
+}
+
+GAUGES: dict[str, str] = {
+    "memory_main_bytes": "memory taken by files that this node owns, with their heads and book-keeping",
+    "memory_hot_bytes": "memory taken by copies of files that others own",
+    "memory_filling_bytes": "memory taken by files that are still coming",
+    "memory_entries_count": "stored answers in memory",
+    "disk_used_bytes": "disk space taken by bodies",
+    "disk_entries_count": "stored answers on disk",
+    "fills_count": "fills under way",
+    "peers_count": "peers in the list that this node follows",
+    "connections_count": "open connections of clients and peers",
+    "uptime_seconds": "seconds since this process started",
+    "up_cap_bytes_per_second": "what this node may send in a second (--up); 0: no cap",
+    "down_cap_bytes_per_second": "what this node may receive in a second (--down); 0: no cap",
+    "upstream_cap_bytes_per_second": "this node's share of what the upstream may send in a second (--upstream-rate); 0: no cap",
+    "up_bytes_per_second": "what was sent in a second to peers and to clients on other machines, as a mean of the last five",
+    "down_bytes_per_second": "what was received in a second from peers and the upstream, as a mean of the last five",
+    "log_lines_waiting_count": "log lines that wait for the manager (peers only)",
 }
 
 

@@ -19,8 +19,10 @@ from typing import Any
 
 from minicdn.core.accusing import SHUN_SECONDS, Accusations, Ruling
 from minicdn.core.leases import Leases
+from minicdn.core.metrics import Metric, metrics_of_peers
 from minicdn.core.nodeurl import url_from_address
 from minicdn.core.roster import JoinVerdict, Member, Roster
+from minicdn.core.targets import targets
 from minicdn.node.node import state_file
 from minicdn.roles.clusterlog import ClusterLog
 from minicdn.roles.journaling import ManagerPurges
@@ -196,6 +198,13 @@ class Manager(Role):
         if self.log is not None:
             found["log_lines_dropped_count"] = found.get("log_lines_dropped_count", 0) + self.log.file.dropped_count
         return found
+
+    def metrics(self) -> list[Metric]:
+        return [*super().metrics(), *metrics_of_peers(self.roster.seats(self.clock.monotonic()))]
+
+    def targets(self) -> list[dict[str, Any]]:
+        """What `/_targets` shows: where each node is scraped, those that can't be reached from here included."""
+        return targets(self._url, (seat.member.url for seat in self.roster.seats(self.clock.monotonic())))
 
     def peers(self) -> dict[str, Any]:
         """Besides the list: how long ago each was seen, and who is known but can't be reached from here."""

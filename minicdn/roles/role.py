@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from minicdn import __version__
+from minicdn.core.metrics import Metric, gauge, metrics_of
 from minicdn.core.roster import Member
 from minicdn.node.clock import Clock
 from minicdn.node.node import Node
@@ -88,6 +89,16 @@ class Role:
         if self.connections_count is not None:
             found["connections_count"] = self.connections_count()
         return found
+
+    def metrics(self) -> list[Metric]:
+        """What `/_metrics` shows: all of `/_stats`, and what those who watch many nodes want to know besides."""
+        return [
+            gauge("minicdn_build_info", 1, (("version", __version__), ("role", self.name))),
+            gauge("minicdn_ready", int(self.is_ready)),
+            *metrics_of(self.stats()),
+            gauge("minicdn_memory_budget_bytes", self.settings.memory_bytes),
+            gauge("minicdn_disk_budget_bytes", self.settings.disk_bytes),
+        ]
 
     def peers(self) -> dict[str, Any]:
         """What `/_peers` shows: the list that this node follows."""

@@ -1,6 +1,8 @@
 """The doors under `/_…`: what peers say to their manager, and what anybody may look at.
 
     GET  /_health  /_peers  /_stats      JSON, at every node
+    GET  /_metrics                       Prometheus' text, at every node
+    GET  /_targets                       JSON, at the manager
     GET  /_explain?target=/path          JSON, at every node (explain.py)
     POST /_purge                         JSON, at every node (purge.py)
     GET  /_log?limit=N&follow=1          JSON lines, at the manager (log.py)
@@ -23,6 +25,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from minicdn.core.metrics import CONTENT_TYPE as METRICS_TYPE
+from minicdn.core.metrics import Metric, exposition
+from minicdn.core.targets import METRICS_PATH
 from minicdn.errors import ClientError
 from minicdn.roles.manager import Manager
 from minicdn.web.explain import explain_route
@@ -32,7 +37,7 @@ from minicdn.wire.codec import CONTENT_TYPE, MESSAGE_BYTES_MAX, Taker, decode, e
 from minicdn.wire.messages import Accusation, Join, LeaseCall, LogBatch, Renew, take_id
 from minicdn.wire.purges import PurgeCall
 
-PAGES = "_health, _peers, _stats, _log, _explain, _purge and _play/PATH"
+PAGES = "_health, _peers, _stats, _metrics, _targets, _log, _explain, _purge and _play/PATH"
 BODY_SECONDS = 10.0
 """How long a message's body may take to arrive."""
 
@@ -46,6 +51,7 @@ class Visible(Protocol):
     def health(self) -> dict[str, Any]: ...
     def peers(self) -> dict[str, Any]: ...
     def stats(self) -> dict[str, Any]: ...
+    def metrics(self) -> list[Metric]: ...
 
 
 def control_app(role: Visible) -> Starlette:
@@ -68,7 +74,10 @@ def _look_routes(role: Visible) -> list[Route]:
     async def stats(request: Request) -> Response:
         return JSONResponse(role.stats(), headers=NO_STORE)
 
-    return [Route("/_health", health), Route("/_peers", peers), Route("/_stats", stats)]
+    async def metrics(request: Request) -> Response:
+        return Response(exposition(role.metrics()), headers=NO_STORE, media_type=METRICS_TYPE)
+
+    return [Route("/_health", health), Route("/_peers", peers), Route("/_stats", stats), Route(METRICS_PATH, metrics)]
 
 
 def _door_routes(role: Any) -> list[Route]:
@@ -82,6 +91,9 @@ def _manager_routes(manager: Manager) -> list[Route]:
     async def log(request: Request) -> Response:
         file = manager.log.file if manager.log is not None else None
         return await log_response(file, request, stall_seconds=manager.settings.client_stall_seconds)
+
+    async def targets(request: Request) -> Response:
+        return JSONResponse(manager.targets(), headers=NO_STORE)
 
     async def join(found: dict[str, Any], address: str | None) -> Mapping[str, Any]:
         return (await manager.handle_join(Join.from_wire(found), address)).to_wire()
@@ -106,7 +118,7 @@ def _manager_routes(manager: Manager) -> list[Route]:
 
     calls: dict[str, Handle] = {"join": join, "renew": renew, "leave": leave, "lease": lease, "accuse": accuse, "log": take_log}
     rpc = [Route(f"/_rpc/{name}", _message_door(handle), methods=["POST"]) for name, handle in calls.items()]
-    return [Route("/_log", log), *rpc]
+    return [Route("/_log", log), Route("/_targets", targets), *rpc]
 
 
 def _peer_routes(peer: Visible) -> list[Route]:
@@ -117,7 +129,11 @@ def _peer_routes(peer: Visible) -> list[Route]:
         raise ClientError(404, f"this is a peer; ask its manager, at {manager}{request.url.path}")
 
     calls = ("join", "renew", "leave", "lease", "accuse", "log")
-    return [Route("/_log", elsewhere), *(Route(f"/_rpc/{name}", elsewhere, methods=["POST"]) for name in calls)]
+    return [
+        Route("/_log", elsewhere),
+        Route("/_targets", elsewhere),
+        *(Route(f"/_rpc/{name}", elsewhere, methods=["POST"]) for name in calls),
+    ]
 
 
 def _message_door(handle: Handle) -> Callable[[Request], Awaitable[Response]]:

@@ -1,6 +1,6 @@
 """The one place where it is decided who may do what (docs/adr/0008-who-may-do-what.md). Content never comes here.
 
-open to all     /_health  /_peers  /_stats
+open to all     /_health  /_peers  /_stats  /_metrics  /_targets
 nodes           /_rpc/…: signed by a holder of the token; open to all where there is none
 people          PURGE  /_purge  /_log  /_explain and whatever else is under /_: signed, or `Authorization: Bearer TOKEN`; without a token,
                 from this machine only
@@ -20,7 +20,7 @@ from minicdn.web.protocol import target_of
 from minicdn.web.status import text_fields
 from minicdn.web.watching import Receive, Scope, Send, read_message
 
-OPEN = (b"/_health", b"/_peers", b"/_stats")
+OPEN = (b"/_health", b"/_peers", b"/_stats", b"/_metrics", b"/_targets")
 RPC = b"/_rpc/"
 BODY_BYTES_MAX = 1024 * 1024
 SAY_AGAIN_SECONDS = 60.0

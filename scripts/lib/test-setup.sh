@@ -5,7 +5,7 @@ say() {
 }
 
 # Debian's names of the programs that tests drive, each with a command by which its presence is told.
-programs='nginx-light:nginx aria2:aria2c wget:wget curl:curl redis-server:redis-server apt-utils:apt-ftparchive dpkg-dev:dpkg-scanpackages chromium:chromium'
+programs='nginx-light:nginx aria2:aria2c wget:wget curl:curl redis-server:redis-server apt-utils:apt-ftparchive dpkg-dev:dpkg-scanpackages chromium:chromium prometheus:promtool'
 
 install_programs() {
     missing=

@@ -89,7 +89,7 @@ def test_unknown_control_paths_are_404_with_a_reason(cluster: Cluster, path: str
         assert answer.body.strip()
 
 
-@pytest.mark.parametrize("path", ["/_health", "/_peers", "/_stats"])
+@pytest.mark.parametrize("path", ["/_health", "/_peers", "/_stats", "/_metrics"])
 def test_wrong_methods_are_405_with_allow(cluster: Cluster, path: str) -> None:
     for node in every(cluster):
         answer = node.ask(path, method="POST", body=b"x")
@@ -108,5 +108,5 @@ def test_nonsense_to_the_rpc_is_refused_and_harms_nothing(cluster: Cluster, path
 
 
 def test_control_paths_are_not_cached_on_the_way(cluster: Cluster) -> None:
-    for path in ("/_health", "/_peers", "/_stats"):
+    for path in ("/_health", "/_peers", "/_stats", "/_metrics", "/_targets"):
         assert "no-store" in cluster.manager.ask(path)["Cache-Control"]

@@ -144,7 +144,7 @@ def test_the_token_is_in_no_process_list_no_output_and_no_page(stage: Stage) -> 
             assert "minicdn" in shown and TOKEN not in shown
             assert TOKEN not in node.output
             assert node.ask("/a", fields=BEARER).status in (302, 404)
-            for page in ("/_health", "/_peers", "/_stats", "/_explain?target=/a"):
+            for page in ("/_health", "/_peers", "/_stats", "/_metrics", "/_targets", "/_explain?target=/a"):
                 assert TOKEN.encode() not in node.ask(page, fields=BEARER).body
         log = cluster.manager.ask("/_log", fields=BEARER)
         assert log.status == 200 and TOKEN.encode() not in log.body

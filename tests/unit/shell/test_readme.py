@@ -11,7 +11,8 @@ import pytest
 from minicdn import errors
 from minicdn.cli import UNEXPECTED_EXIT_CODE, cli
 from minicdn.console import DEBUG_ENV
-from minicdn.core.counters import COUNTERS
+from minicdn.core.counters import COUNTERS, GAUGES
+from minicdn.core.metrics import OTHERS
 from minicdn.options import BOTH, OPTIONS
 
 ROOT = Path(__file__).parents[3]
@@ -43,14 +44,17 @@ def test_each_flag_and_command_is_named(command: str) -> None:
             assert not flag.startswith("-") or f"`{flag}" in README, flag
 
 
-@pytest.mark.parametrize("name", sorted(COUNTERS))
-def test_each_counter_has_its_row(name: str) -> None:
-    assert f"| `{name}` | {COUNTERS[name]} |" in ROWS
+MEANINGS = {**COUNTERS, **GAUGES, **OTHERS}
 
 
-def test_no_row_for_a_counter_that_is_gone() -> None:
+@pytest.mark.parametrize("name", sorted(MEANINGS))
+def test_each_counter_gauge_and_metric_has_its_row(name: str) -> None:
+    assert f"| `{name}` | {MEANINGS[name]} |" in ROWS
+
+
+def test_no_row_for_a_number_that_is_gone() -> None:
     named = {match[1] for row in ROWS if (match := re.match(r"\| `([a-z0-9_]+)` \|", row))}
-    assert named == set(COUNTERS)
+    assert named == set(MEANINGS)
 
 
 def test_each_number_of_stats_is_named(tmp_path: Path) -> None:

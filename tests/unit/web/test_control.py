@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from minicdn import __version__
-from minicdn.core.counters import COUNTERS
+from minicdn.core.counters import COUNTERS, GAUGES
 from minicdn.core.logline import LogLine
+from minicdn.core.metrics import metric_name
 from minicdn.roles.peer import Peer
 from minicdn.settings import Settings
 from minicdn.web import control, log
 from minicdn.web.control import control_app
 from minicdn.wire.codec import CONTENT_TYPE, MESSAGE_BYTES_MAX, decode, encode
 from minicdn.wire.messages import Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer
+from tests.kit.metrics import read_metrics
 from tests.unit.roles.making import Desk
 from tests.unit.web.asgi import Answer, Exchange, ask
 
@@ -91,6 +93,55 @@ def test_stats_have_every_counter_and_what_is_in_use(tmp_path: Path) -> None:
     at_manager(tmp_path, test)
 
 
+async def check_metrics(role: Any, app: Any) -> Answer:
+    """All of its stats are among its metrics, with their values."""
+    for number, name in enumerate(COUNTERS):
+        role.node.counters.add(name, number)
+    role.connections_count = lambda: 7
+    answer = await ask(app, "GET", "/_metrics")
+    assert answer.status == 200 and answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    found, stats = read_metrics(answer.text), role.stats()
+    stats.pop("uptime_seconds")
+    assert {metric_name(name): value for name, value in stats.items()}.items() <= found.items()
+    assert found[("minicdn_build_info", (("version", __version__), ("role", role.name)))] == 1
+    assert found[("minicdn_ready", ())] == role.is_ready
+    assert found[("minicdn_disk_budget_bytes", ())] == 1 << 20
+    return answer
+
+
+def test_metrics_have_all_of_the_stats_at_both_roles(tmp_path: Path) -> None:
+    async def manager(desk: Desk, app: Any) -> None:
+        await desk.join("anna")
+        found = read_metrics((await check_metrics(desk.manager, app)).text)
+        assert found[("minicdn_peers", ())] == 1
+        assert found[("minicdn_peer_share", (("peer", "http://10.0.0.5:11001"),))] == 1
+        assert found[("minicdn_log_lines_dropped_total", ())] == desk.manager.stats()["log_lines_dropped_count"]
+
+    async def peer(peer: Peer, app: Any) -> None:
+        assert set(peer.stats()) == {*COUNTERS, *GAUGES} - {"connections_count"}
+        found = read_metrics((await check_metrics(peer, app)).text)
+        assert not [labels for _, labels in found if "peer" in dict(labels)], "of other peers the manager tells"
+
+    at_manager(tmp_path / "m", manager, log=str(tmp_path / "cdn.log"))
+    at_peer(tmp_path / "p", peer)
+
+
+def test_targets_are_all_nodes_and_the_manager_alone_knows_them(tmp_path: Path) -> None:
+    async def manager(desk: Desk, app: Any) -> None:
+        await desk.join("anna")
+        await desk.join("bob", port=11002)
+        for _ in range(3):
+            desk.manager.roster.probe_failed("bob", "http://10.0.0.5:11002", desk.clock.now)
+        answer = await ask(app, "GET", "/_targets")
+        assert answer.headers["content-type"] == "application/json"
+        addresses = [target["targets"] for target in json.loads(answer.body)]
+        assert addresses[1:] == [["10.0.0.5:11001", "10.0.0.5:11002"]], "who can't be reached from here may be from there"
+        assert f"http://{addresses[0][0]}" == desk.manager.url()
+
+    at_manager(tmp_path, manager)
+
+
 def test_the_list_is_shown_at_both_roles(tmp_path: Path) -> None:
     async def manager(desk: Desk, app: Any) -> None:
         joined = await desk.join("anna")
@@ -106,7 +157,7 @@ def test_the_list_is_shown_at_both_roles(tmp_path: Path) -> None:
     at_peer(tmp_path / "p", peer)
 
 
-@pytest.mark.parametrize("path", ["/_health", "/_peers", "/_stats"])
+@pytest.mark.parametrize("path", ["/_health", "/_peers", "/_stats", "/_metrics", "/_targets"])
 def test_head_and_wrong_methods(tmp_path: Path, path: str) -> None:
     async def test(desk: Desk, app: Any) -> None:
         assert (await ask(app, "HEAD", path)).status == 200
@@ -205,10 +256,10 @@ def test_a_held_renewal_answers_when_the_manager_closes(tmp_path: Path) -> None:
     at_manager(tmp_path, test, renew_seconds=60.0)
 
 
-@pytest.mark.parametrize("path", ["/_log", "/_rpc/join"])
+@pytest.mark.parametrize("path", ["/_log", "/_targets", "/_rpc/join"])
 def test_a_peer_says_where_the_manager_is(tmp_path: Path, path: str) -> None:
     async def test(peer: Peer, app: Any) -> None:
-        answer = await ask(app, "GET" if path == "/_log" else "POST", path)
+        answer = await ask(app, "POST" if path.startswith("/_rpc/") else "GET", path)
         assert answer.status == 404
         assert f"http://manager:11000{path}" in one_line(answer)
 

@@ -33,7 +33,7 @@ CLOSED = [
     ("GET", "/_nothing"),
 ]
 RPC = ["join", "renew", "leave", "lease", "accuse", "log", "purge", "get", "pieces"]
-OPEN = ["/_health", "/_peers", "/_stats"]
+OPEN = ["/_health", "/_peers", "/_stats", "/_metrics", "/_targets"]
 
 
 class Node:

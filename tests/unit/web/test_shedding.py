@@ -130,7 +130,7 @@ def test_not_even_a_hit_is_served_beyond_the_places() -> None:
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("target", ["/_health", "/_stats"])
+@pytest.mark.parametrize("target", ["/_health", "/_stats", "/_metrics"])
 def test_who_looks_in_is_answered_from_the_reserve(target: str) -> None:
     async def story() -> None:
         async with crowded() as (door, site):
