@@ -38,7 +38,7 @@ from minicdn.wire.examining import NotSeen, look
 from minicdn.wire.threads import in_thread
 from minicdn.wire.tls import listening
 
-SECONDS = 3.0
+SECONDS = 2.0
 HEALTH_BYTES_MAX = 64 * 1024
 TRIAL_BYTES = 64 * 1024
 FILES_SUMMED_MAX = 100_000
