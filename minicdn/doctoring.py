@@ -203,7 +203,8 @@ def _place(one: Resolved, default_folder: DefaultFolder) -> Place:
 async def _others(settings: Settings) -> Findings:
     """Whom the node would talk to."""
     if settings.role == "peer" and settings.manager is not None:
-        async for finding in examine_cluster(settings.manager, pin=settings.fingerprint, token=settings.token, rng=random.Random()):
+        known = {"pin": settings.fingerprint, "token": settings.token}
+        async for finding in examine_cluster(settings.manager, **known, rng=random.Random(), is_joining=True):
             yield finding
     if settings.role == "manager" and settings.upstream is not None:
         policy = Policy(

@@ -17,6 +17,8 @@ from minicdn.doctor.reaching import not_reached
 EACH_MAX = 32
 """Peers that have a line of their own while all is well with them; of more, only those with troubles."""
 SLOW_SECONDS = 1.0
+CLUSTER_TOKEN = "cluster token"
+GET_TOKEN = "get the cluster's token file from who runs the manager, and give it with --token-file"
 MANAGERS = "the manager's"
 SEEN_SECONDS = 30.0
 """Twice the default window: a manager that lists whoever was silent for that long does so by its own options."""
@@ -131,22 +133,24 @@ def manager(url: str, health: Health, own_version: str, seconds: float, peers_co
     return found
 
 
-def token_untried(*, is_there: bool, is_given: bool) -> Finding:
-    """Where one of the two sides has none. is_there: the manager's. is_given: ours."""
+def token_untried(*, is_there: bool, is_given: bool, is_joining: bool) -> Finding:
+    """Where one of the two sides has none. is_there: the manager's. is_given: ours. is_joining: a peer with our settings is to join."""
     if is_given:
         return fail(
-            "token",
+            CLUSTER_TOKEN,
             "the manager has none, and a peer that has one will not join it",
             "start the manager with --token-file, or peers without",
         )
+    if is_there and is_joining:
+        return fail(CLUSTER_TOKEN, "the cluster has one, and the peer that is set up here none: it would not be let in", GET_TOKEN)
     if is_there:
-        return ok("token", "the cluster has one; give it with --token-file to have it checked")
-    return ok("token", "the cluster has none: whoever reaches the manager's port can join as a peer")
+        return ok(CLUSTER_TOKEN, "the cluster has one; give it with --token-file to have it checked")
+    return ok(CLUSTER_TOKEN, "the cluster has none: whoever reaches the manager's port can join as a peer")
 
 
 def token(status: int, reason: str, *, is_signed: bool) -> Finding:
     """What the manager said to a question signed with ours. is_signed: its answer, by the same."""
-    check = "token"
+    check = CLUSTER_TOKEN
     if status == 401:
         return fail(
             check,

@@ -31,8 +31,11 @@ UNREACHABLE_MAX = 32
 TOKEN_TARGET = "/_explain?target=/"
 
 
-async def examine_cluster(url: str, *, pin: str | None, token: str | None, rng: random.Random) -> AsyncIterator[Finding]:
-    """url: the manager's. pin: its certificate's fingerprint. rng: which of many peers are asked."""
+async def examine_cluster(
+    url: str, *, pin: str | None, token: str | None, rng: random.Random, is_joining: bool = False
+) -> AsyncIterator[Finding]:
+    """url: the manager's. pin: its certificate's fingerprint. rng: which of many peers are asked. is_joining: a peer with that token is to
+    join."""
     pins = {url: pin} if pin is not None else {}
     contexts = Contexts(pins.get)
     try:
@@ -43,7 +46,7 @@ async def examine_cluster(url: str, *, pin: str | None, token: str | None, rng: 
             yield cluster.no_node("manager", url, looked.status, first(looked.fields, b"server"))
             return
         listed = await _page(url, "/_peers", contexts, PAGE_BYTES_MAX)
-        token_found = await _token(url, contexts, token, is_there=health.has_token)
+        token_found = await _token(url, contexts, token, is_there=health.has_token, is_joining=is_joining)
     except NotSeen as error:
         yield fail("manager", *not_reached(url, error.kind, str(error)))
         return
@@ -59,9 +62,9 @@ async def examine_cluster(url: str, *, pin: str | None, token: str | None, rng: 
         yield finding
 
 
-async def _token(url: str, contexts: Contexts, token: str | None, *, is_there: bool) -> Finding:
+async def _token(url: str, contexts: Contexts, token: str | None, *, is_there: bool, is_joining: bool) -> Finding:
     if token is None or not is_there:
-        return cluster.token_untried(is_there=is_there, is_given=token is not None)
+        return cluster.token_untried(is_there=is_there, is_given=token is not None, is_joining=is_joining)
     signed = Signer(token, time.time).sign(ANYBODY, "GET", TOKEN_TARGET.encode())
     fields = ((b"Authorization", signed.field),)
     looked = await look(url + TOKEN_TARGET, seconds=SECONDS, context=contexts.of(url), fields=fields, bytes_max=PAGE_BYTES_MAX)

@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from platform import python_version
 from urllib.parse import urlsplit
@@ -44,6 +44,8 @@ TRIAL_BYTES = 64 * 1024
 FILES_SUMMED_MAX = 100_000
 MOUNTS = Path("/proc/self/mounts")
 PACKAGES = ("starlette", "uvicorn", "httpx", "cachetools", "msgpack", "click", "platformdirs", "certifi", "httptools", "uvloop")
+
+COMPILED = ("httptools", "uvloop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,10 @@ def examine_machine(environ: dict[str, str], urls: list[str]) -> list[Finding]:
 
 def _version(name: str) -> str | None:
     try:
+        if name in COMPILED:
+            import_module(name)  # one that is installed and can't be loaded helps nobody
         return metadata.version(name)
-    except metadata.PackageNotFoundError:
+    except (metadata.PackageNotFoundError, ImportError):
         return None
 
 

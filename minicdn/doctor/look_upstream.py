@@ -40,6 +40,7 @@ async def examine_upstream(url: str, *, is_file: bool, policy: Policy) -> AsyncI
             is_elsewhere = urlsplit(there)[:2] != urlsplit(url)[:2]
             yield upstream.redirected(url, whole.status, there, is_elsewhere=is_elsewhere)
             url = there
+            is_file = is_file and not urlsplit(url).path.endswith("/")  # a folder's page
             if not url.startswith(("http://", "https://")):
                 return
             async for found in _name(url) if is_elsewhere else _nothing():

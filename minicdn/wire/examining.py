@@ -12,7 +12,9 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 import httpx
@@ -49,6 +51,8 @@ class Looked:
 
 async def resolve(host: str, port: int, seconds: float) -> list[str]:
     """The host's addresses. In a thread, as the system's answer may be minutes away. Raises NotSeen."""
+    with suppress(ValueError):
+        return [str(ip_address(host))]
     try:
         async with asyncio.timeout(seconds):
             found = await in_thread(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))

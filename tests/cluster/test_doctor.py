@@ -84,7 +84,7 @@ def test_a_healthy_cluster_and_a_good_file_and_then_troubles(stage: Stage, docto
     for words in (
         f"ok    manager: {cluster.url}: minicdn {__version__}, ready, serves {nginx.url}, 3 peers, in ",
         "ok    manager clock: its clock agrees",
-        "ok    token: the cluster has none",
+        "ok    cluster token: the cluster has none",
         *(f"ok    peer {peer.url}: {__version__}, ready, in " for peer in cluster.peers),
         f"ok    upstream: {nginx.url}/big.iso answers 200 in ",
         "ok    length: 100000 bytes",
@@ -109,15 +109,15 @@ def test_the_token(stage: Stage, doctor: Doctor, tmp_path: Path) -> None:
     (tmp_path / "right").write_text("0123456789abcdef-right\n")
     (tmp_path / "wrong").write_text("0123456789abcdef-wrong\n")
     manager, open_one = stage.manager(stage.origin().url, token_file=tmp_path / "right"), stage.manager(stage.origin().url)
-    assert doctor("--manager", manager.url, "--token-file", "right")[1]["token"]["seen"] == "the manager has the same"
-    wrong = doctor("--manager", manager.url, "--token-file", "wrong")[1]["token"]
+    assert doctor("--manager", manager.url, "--token-file", "right")[1]["cluster token"]["seen"] == "the manager has the same"
+    wrong = doctor("--manager", manager.url, "--token-file", "wrong")[1]["cluster token"]
     assert (wrong["state"], "signed with another token" in wrong["seen"]) == ("FAIL", True)
     refused = manager.stats()["refusals_count"]
-    without = doctor("--manager", manager.url)[1]["token"]
+    without = doctor("--manager", manager.url)[1]["cluster token"]
     assert (without["state"], "--token-file" in without["seen"]) == ("ok", True)
     assert manager.stats()["refusals_count"] == refused, "who has none does not knock"
     _, found = doctor("--manager", open_one.url, "--token-file", "right")
-    assert (found["token"]["state"], found["peers"]["state"]) == ("FAIL", "warn")
+    assert (found["cluster token"]["state"], found["peers"]["state"]) == ("FAIL", "warn")
 
 
 def test_a_cluster_with_certificates(stage: Stage, doctor: Doctor) -> None:
@@ -285,6 +285,9 @@ def test_redirects_are_followed_and_said(stage: Stage, doctor: Doctor) -> None:
     other.on("/y", ranged(BODY, fields=[KEPT]))
     _, found = doctor("--upstream", origin.url + "/x")
     assert (found["redirect"]["state"], other.url in found["redirect"]["seen"], found["parts"]["state"]) == ("warn", True, "ok")
+    origin.on("/folder", status(301, fields=[("Location", "/folder/")]))
+    origin.on("/folder/", whole(b"<html>"))
+    assert "none was tried" in doctor("--upstream", origin.url + "/folder")[1]["file"]["seen"]
     origin.on("/round", status(302, fields=[("Location", "/round")]))
     code, found = doctor("--upstream", origin.url + "/round")
     assert (code, len(origin.asked("/round"))) == (FAILED, 6)
@@ -366,6 +369,13 @@ def test_a_default_machine_has_nothing_to_complain_of(here: Here, tmp_path: Path
     assert set(complaints(found)) <= {"address", "python", "memory", "open files"}
     assert "neither a manager nor a peer is set up here" in found["settings"]["seen"]
     assert not (tmp_path / "cache").exists(), "nothing is made"
+
+
+def test_in_pure_python(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.kit.pure", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment(), check=False)
+    assert done.stdout.startswith("warn  python: ") and "without httptools and uvloop" in done.stdout
+    assert done.stderr == ""
 
 
 def test_who_has_the_port(stage: Stage, here: Here) -> None:
@@ -455,11 +465,15 @@ def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_file_of_options_and_the_manager_in_it(stage: Stage, doctor: Doctor, tmp_path: Path) -> None:
-    manager = stage.manager(stage.origin().url)
+    (tmp_path / "token").write_text("0123456789abcdef\n")
+    manager = stage.manager(stage.origin().url, token_file=tmp_path / "token")
     (tmp_path / "minicdn.toml").write_text(f'[peer]\nmanager = "{manager.url}"\nport = {free_port()}\ncache-dir = "cache"\n')
     _, found = doctor()
     assert found["settings"]["seen"] == f"a peer of {manager.url}"
     assert found["manager"]["state"] == "ok"
+    assert (found["cluster token"]["state"], "would not be let in" in found["cluster token"]["seen"]) == ("FAIL", True)
+    _, found = doctor("--token-file", "token")
+    assert found["cluster token"]["seen"] == "the manager has the same"
 
 
 def test_a_ctrl_c_ends_it_with_what_was_found(stage: Stage) -> None:

@@ -94,7 +94,8 @@ def test_the_token(status: int, is_signed: bool, state: str) -> None:
 
 @pytest.mark.parametrize(("is_there", "is_given", "state"), [(False, True, FAIL), (True, False, OK), (False, False, OK)])
 def test_a_token_at_one_side_only(is_there: bool, is_given: bool, state: str) -> None:
-    assert cluster.token_untried(is_there=is_there, is_given=is_given).state == state
+    assert cluster.token_untried(is_there=is_there, is_given=is_given, is_joining=False).state == state
+    assert cluster.token_untried(is_there=True, is_given=False, is_joining=True).state == FAIL
 
 
 def test_how_many() -> None:
