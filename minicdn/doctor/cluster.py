@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from minicdn.core.nodeurl import is_loopback_url, parse_node_url
 from minicdn.doctor.clocks import NOTICED_SECONDS, in_words
-from minicdn.doctor.finding import OK, Finding, fail, ok, plain, warn
+from minicdn.doctor.finding import Finding, fail, ok, plain, warn
 from minicdn.doctor.reaching import not_reached
 
 EACH_MAX = 32
@@ -250,17 +250,13 @@ def peer(met: Met, manager_url: str, manager_version: str) -> Finding:
     return ok(check, seen)
 
 
-def all_peers(findings: Sequence[Finding], met: Sequence[Met]) -> list[Finding]:
-    """Lines for all of a few peers; of many, for those with troubles, and one for all the others."""
-    if len(findings) <= EACH_MAX:
-        return list(findings)
-    good = [each for each, finding in zip(met, findings, strict=True) if finding.state == OK]
-    rest = [finding for finding in findings if finding.state != OK]
+def all_well(good: Sequence[Met], asked_count: int) -> list[Finding]:
+    """One line for those of many peers of whom nothing is to be said."""
     if not good:
-        return rest
+        return []
     times = [1000 * each.seconds for each in good]
-    seen = f"{len(good)} of {len(met)} asked answer as they should, in {median(times):.0f} ms (median), {max(times):.0f} ms at most"
-    return [ok("peers", seen), *rest]
+    seen = f"{len(good)} of {asked_count} asked answer as they should, in {median(times):.0f} ms (median), {max(times):.0f} ms at most"
+    return [ok("peers asked", seen)]
 
 
 def not_asked(count: int, seconds: float) -> Finding:

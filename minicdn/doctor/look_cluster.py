@@ -16,7 +16,7 @@ from minicdn.core.headers import first
 from minicdn.core.signing import ANYBODY
 from minicdn.doctor import clocks, cluster
 from minicdn.doctor.cluster import Met, Row, health_of
-from minicdn.doctor.finding import Finding, fail, plain
+from minicdn.doctor.finding import OK, Finding, fail, plain
 from minicdn.doctor.reaching import not_reached
 from minicdn.wire.examining import Looked, NotSeen, look, resolve
 from minicdn.wire.signing import Signer
@@ -89,21 +89,35 @@ async def _peers(
     if size is not None:
         yield size
     pins.update({row.url: row.fingerprint for row in rows if row.fingerprint is not None})
-    turns = asyncio.Semaphore(PEERS_AT_ONCE)
-    tasks = [asyncio.create_task(_meet(row, url, contexts, manager_ahead, turns)) for row in rows]
+    is_few, met_count, good = len(rows) <= cluster.EACH_MAX, 0, []
+    async for met in _met(rows, url, contexts, manager_ahead):
+        met_count += 1
+        finding = cluster.peer(met, url, manager_version)
+        if finding.state == OK:
+            good.append(met)
+        if is_few or finding.state != OK:
+            yield finding
+    if not is_few:
+        for finding in cluster.all_well(good, met_count):
+            yield finding
+    if met_count < len(rows):
+        yield cluster.not_asked(len(rows) - met_count, CLUSTER_SECONDS)
+
+
+async def _met(rows: list[Row], url: str, contexts: Contexts, manager_ahead: float) -> AsyncIterator[Met]:
+    """Each as soon as it has answered, or not; for CLUSTER_SECONDS at most."""
+    turns, loop = asyncio.Semaphore(PEERS_AT_ONCE), asyncio.get_running_loop()
+    ends_at = loop.time() + CLUSTER_SECONDS
+    waiting = {asyncio.create_task(_meet(row, url, contexts, manager_ahead, turns)) for row in rows}
     try:
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLUSTER_SECONDS)
-        met = [task.result() for task in tasks if task.done()]
+        while waiting and loop.time() < ends_at:
+            done, waiting = await asyncio.wait(waiting, timeout=ends_at - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+            for each in sorted((task.result() for task in done), key=lambda met: met.row.url):
+                yield each
     finally:
-        for task in tasks:
+        for task in waiting:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    findings = [cluster.peer(each, url, manager_version) for each in met]
-    for finding in cluster.all_peers(findings, met):
-        yield finding
-    if len(met) < len(rows):
-        yield cluster.not_asked(len(rows) - len(met), CLUSTER_SECONDS)
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def _meet(row: Row, manager_url: str, contexts: Contexts, manager_ahead: float, turns: asyncio.Semaphore) -> Met:
@@ -112,9 +126,7 @@ async def _meet(row: Row, manager_url: str, contexts: Contexts, manager_ahead: f
             return Met(row)
         try:
             await _resolve(row.url, PEER_SECONDS)
-            looked = await look(
-                f"{row.url}/_health", seconds=PEER_SECONDS, context=contexts.of(row.url), bytes_max=HEALTH_BYTES_MAX
-            )  # fmt: skip
+            looked = await look(f"{row.url}/_health", seconds=PEER_SECONDS, context=contexts.of(row.url), bytes_max=HEALTH_BYTES_MAX)
         except NotSeen as error:
             return Met(row, trouble=(error.kind, str(error)))
     health = health_of(looked.status, looked.body)

@@ -199,6 +199,13 @@ def test_of_thousands_some_are_asked(stage: Stage, doctor: Doctor) -> None:
     _, found = doctor("--manager", origin.url)
     assert found["peers"]["seen"] == "4096 are listed; 256 of them, drawn by lot, are asked"
     assert sum(check.startswith("peer ") for check in found) == 256
+    peer = stage.origin()
+    peer.on("/_health", whole(health(role="peer", id="p")))
+    with_port = [f"http://127.0.0.{number}:{gone}" for number in range(1, 40)]
+    origin.on("/_peers", whole(listed([*with_port, peer.url])))
+    _, found = doctor("--manager", origin.url)
+    assert found["peers asked"]["seen"].startswith("1 of 40 asked answer")
+    assert sum(check.startswith("peer ") for check in found) == 39
 
 
 def absurd(data: bytes) -> Script:
@@ -477,16 +484,20 @@ def test_a_file_of_options_and_the_manager_in_it(stage: Stage, doctor: Doctor, t
 
 
 def test_a_ctrl_c_ends_it_with_what_was_found(stage: Stage) -> None:
-    origin = stage.origin()
-    gate = origin.gate()
-    origin.on("/x", lambda _, line: gate.wait())
-    command = [sys.executable, "-m", "minicdn", "doctor", "--manager", f"http://127.0.0.1:{free_port()}", "--upstream", origin.url + "/x"]
+    """In the middle of the peers, of whom one says nothing."""
+    manager, mute, peer = stage.origin(), stage.origin(), stage.origin()
+    gate = mute.gate()
+    mute.on("/_health", lambda _, line: gate.wait())
+    peer.on("/_health", whole(health(role="peer", id="p")))
+    manager.on("/_health", whole(health()))
+    manager.on("/_peers", whole(listed([mute.url, peer.url])))
+    command = [sys.executable, "-u", "-m", "minicdn", "doctor", "--manager", manager.url]
     running = Process("doctor", command, stage.folder, env=environment(), cwd=stage.folder)
-    origin.wait_asked("/x")
+    running.wait_printed(f"peer {peer.url}")
+    mute.wait_asked("/_health")
     running.signal(signal.SIGINT)
-    assert running.wait(deadline_seconds=4) == 130
-    assert running.stdout.startswith("FAIL  manager: ")
-    assert running.stdout.endswith("stopped before the end; so far 1 failed, 0 warnings, 0 ok\n")
+    assert running.wait() == 130, running.show()
+    assert running.stdout.endswith("stopped before the end; so far 0 failed, 0 warnings, 4 ok\n")
     assert not running.stderr
 
 
