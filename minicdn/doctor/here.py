@@ -132,7 +132,7 @@ def address(settings: Settings, url: str, others: Sequence[str], *, is_guessed: 
             "give --advertise the address by which others reach this machine",
         )
     more = f"; it has {', '.join(others[:4])}, too: --advertise if that is the network of the others" if others and is_guessed else ""
-    return ok(check, f"others reach this {settings.role} at {url}{more}")
+    return ok(check, f"a {settings.role} started here would be known as {url}{more}")
 
 
 def port(found: Port, settings: Settings, *, may_take_next: bool) -> Finding:
