@@ -204,6 +204,20 @@ def bench(urls: tuple[str, ...], **given: Any) -> int:
     return run_bench(urls, **given)
 
 
+@cli.command()
+@click.option("--manager", metavar="URL", help="Look at this manager and its peers instead, as they are met from here.")
+@click.option("--upstream", metavar="URL", help="Look at this site instead; with a file's path, at how that file could be served.")
+@click.option("--config", metavar="FILE", help=f"The file of a node's options. [default {DEFAULT_FILE} if there, {CONFIG_ENV}]")
+@click.option("--token-file", metavar="FILE", help="The cluster's token, where it has one. [or MINICDN_TOKEN_FILE, MINICDN_TOKEN]")
+@click.option("--fingerprint", metavar="SHA256", help="The manager's certificate, as its start printed it.")
+@click.option("--json", "as_json", is_flag=True, help="All findings as JSON.")
+def doctor(**given: Any) -> int:
+    """Look for what is in the way, and say what to do: on this machine, in a cluster, or at the upstream."""
+    from minicdn.doctoring import doctor as look_around
+
+    return look_around(default_folder=_default_cache_dir, **given)
+
+
 def _given_flags(ctx: click.Context) -> dict[str, str | None]:
     given: dict[str, str | None] = {}
     for parameter in ctx.command.params:

@@ -120,6 +120,12 @@ class TargetUnwritable(OperatorError):
     exit_code = 9
 
 
+class CheckFailed(OperatorError):
+    """`doctor`: at least one finding says FAIL."""
+
+    exit_code = 10
+
+
 COLD_EXIT_CODE = 130
 """Exit code of a cold close, the shell's own for an interrupt."""
 

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 from minicdn.core.spans import SpanSet
-from minicdn.get.threads import in_thread
+from minicdn.wire.threads import in_thread
 
 STEP_BYTES = 4 * 1024 * 1024
 

@@ -21,7 +21,7 @@ from typing import Any
 from minicdn.core.spans import SpanSet
 from minicdn.errors import TargetUnwritable
 from minicdn.get.follower import Follower
-from minicdn.get.threads import in_thread
+from minicdn.wire.threads import in_thread
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock

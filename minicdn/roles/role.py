@@ -74,11 +74,13 @@ class Role:
             "ready": self.is_ready,
             "state": "draining" if self.is_draining else "ready" if self.is_ready else "starting",
             "version": __version__,
+            "has_token": self.settings.token is not None,
             "url": self.url(),
             "upstream": without_password(self.upstream()),
             "epoch": self.node.peers.epoch,
             "peers_count": len(self.node.peers.members),
             "uptime_seconds": round(self.uptime_seconds(), 3),
+            "clock_at": round(self.clock.wall(), 3),
         }
 
     def stats(self) -> dict[str, Any]:

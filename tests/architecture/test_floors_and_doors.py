@@ -27,11 +27,12 @@ FLOORS = {
     "roles": 3,
     "get": 3,
     "bench": 3,
+    "doctor": 3,
     "web": 4,
 }
 """Height of each room; a room imports from rooms below it and from itself."""
 
-ONLY_ON = {"get": {"core", "wire"}, "bench": {"core", "wire"}}
+ONLY_ON = {"get": {"core", "wire"}, "bench": {"core", "wire"}, "doctor": {"core", "wire", "store"}}
 """Rooms that stand on fewer than all that is below them: a client keeps nothing and is no node."""
 
 GROUND = {"errors", "settings", "__init__"}
