@@ -97,13 +97,14 @@ class NotThere(OperatorError):
 
 
 class Refused(OperatorError):
-    """`get`: the server understood, and will not give the file (any other 4xx)."""
+    """`get`: the server understood, and will not give the file (any other 4xx). `preheat`: the manager will not: no token, say."""
 
     exit_code = 6
 
 
 class SourcesFailed(OperatorError):
-    """`get`: nobody who has the file could be reached, or went on to its end, in the time there was. `bench`: nobody answers."""
+    """`get`: nobody who has the file could be reached, or went on to its end, in the time there was. `bench`: nobody answers.
+    `preheat`: the same, or a file did not get where it should."""
 
     exit_code = 7
 

@@ -1,0 +1,146 @@
+"""Loads of a preheat on one node: a file is found or fetched as for a client, by whoever owns it, and nobody is sent it.
+
+A load is known by its target and fields. Who asks for one that is under way waits for it; who asked must ask again before ABANDON_SECONDS
+are over, or it ends: a manager that is gone, or has cancelled, has nobody download for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from minicdn.core.counters import Counters
+from minicdn.core.headers import first
+from minicdn.core.message import Head, Request
+from minicdn.core.target import parse_target
+from minicdn.errors import MinicdnError
+from minicdn.store.entry import Entry
+from minicdn.wire.preheats import BUSY, DONE, FAILED, LOADING, LoadAnswer, LoadCall
+
+if TYPE_CHECKING:
+    from minicdn.node.cache import Cache
+
+LOADS_MAX = 64
+"""At once on a node, whoever asks for them."""
+ABANDON_SECONDS = 120.0
+
+
+class _Load:
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.entry: Entry | None = None
+        self.reason: str | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.askers_count = 0
+
+    def answer(self) -> LoadAnswer:
+        body = self.entry.body if self.entry is not None else None
+        have_bytes, length = (body.have.total_bytes, body.length) if body is not None else (0, None)
+        assert self.task is not None
+        if not self.task.done():
+            return LoadAnswer(LOADING, have_bytes, length)
+        if self.task.cancelled():
+            return LoadAnswer(FAILED, have_bytes, length, "it was given up")
+        self.task.result()
+        if self.reason is not None:
+            return LoadAnswer(FAILED, have_bytes, length, self.reason)
+        return LoadAnswer(DONE, have_bytes, length)
+
+
+class Loads:
+    """ignored_query: names of query parameters that are no part of a key."""
+
+    def __init__(self, cache: Cache, counters: Counters, ignored_query: Callable[[], frozenset[str]]) -> None:
+        self._cache = cache
+        self._counters = counters
+        self._ignored_query = ignored_query
+        self._loads: dict[tuple[str, object], _Load] = {}
+
+    async def load(self, call: LoadCall) -> LoadAnswer:
+        """How far it is, after the call's hold at most. Raises ClientError where the target is none."""
+        request = Request("GET", call.target.encode("ascii"), parse_target(call.target.encode("ascii"), self._ignored_query()), call.fields)
+        name = (call.target, tuple(call.fields))
+        load = self._loads.get(name)
+        if call.is_over:
+            if load is not None and not load.askers_count:
+                self._abandon(name, load)
+            return LoadAnswer(FAILED, reason="it was given up")
+        if load is None:
+            if len(self._loads) >= LOADS_MAX:
+                return LoadAnswer(BUSY)
+            load = self._loads[name] = _Load()
+            load.task = asyncio.get_running_loop().create_task(self._run(load, request))
+        assert load.task is not None
+        if load.timer is not None:
+            load.timer.cancel()
+        load.askers_count += 1
+        try:
+            await asyncio.wait({load.task}, timeout=call.hold_seconds)
+        finally:
+            load.askers_count -= 1
+            if not load.askers_count:
+                load.timer = asyncio.get_running_loop().call_later(ABANDON_SECONDS, self._abandon, name, load)
+        answer = load.answer()
+        if answer.state != LOADING and self._loads.get(name) is load:
+            del self._loads[name]
+        return answer
+
+    async def stop(self) -> None:
+        tasks = [load.task for load in self._loads.values() if load.task is not None]
+        for load in self._loads.values():
+            if load.timer is not None:
+                load.timer.cancel()
+        self._loads.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _abandon(self, name: tuple[str, object], load: _Load) -> None:
+        if self._loads.get(name) is load:
+            del self._loads[name]
+        if load.task is not None:
+            load.task.cancel()
+
+    async def _run(self, load: _Load, request: Request) -> None:
+        try:
+            load.reason = await self._bring(load, request)
+        except MinicdnError as error:
+            load.reason = str(error)
+        if load.reason is None:
+            self._counters.add("preheated_count")
+
+    async def _bring(self, load: _Load, request: Request) -> str | None:
+        """Why it is not here at the end, or None. What is kept is not read for that, only waited for."""
+        found = await self._cache.find(request)
+        entry = load.entry = found.entry
+        try:
+            trouble = _why_not(entry.head)
+            if trouble is None and entry.stored is None:
+                trouble = f"it may not be kept for others ({_rule(entry.head)})"
+            if trouble is not None:
+                return trouble
+            body = entry.body
+            reader = self._cache.open(body, 0, None)
+        finally:
+            found.release()
+        try:
+            while body.is_kept and (reach := await body.wait_reach(reader.position)) > reader.position:
+                reader.passed(reach - reader.position)
+        finally:
+            reader.close()
+        if not body.is_kept or all(each.body is not body for each in self._cache.stored_for(request.key)):
+            return "there was no room to keep it here"
+        return None
+
+
+def _why_not(head: Head) -> str | None:
+    if head.status < 300:
+        return None
+    location = (first(head.fields, b"location") or b"").decode("latin-1")
+    return f"it is answered {head.status}" + (f", which leads to {location[:200]}" if location and head.status < 400 else "")
+
+
+def _rule(head: Head) -> str:
+    value = first(head.fields, b"cache-control")
+    return f"Cache-Control: {value.decode('latin-1')[:200]}" if value is not None else "by its header fields"
