@@ -33,6 +33,8 @@ class _Load:
         self.reason: str | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.askers_count = 0
+        self.is_unwanted = False
+        """Somebody who asked wants it no more; nor does anybody else, if nobody asks again before those who wait are answered."""
 
     def answer(self) -> LoadAnswer:
         body = self.entry.body if self.entry is not None else None
@@ -63,8 +65,10 @@ class Loads:
         name = (call.target, tuple(call.fields))
         load = self._loads.get(name)
         if call.is_over:
-            if load is not None and not load.askers_count:
-                self._abandon(name, load)
+            if load is not None:
+                load.is_unwanted = True
+                if not load.askers_count:
+                    self._abandon(name, load)
             return LoadAnswer(FAILED, reason="it was given up")
         if load is None:
             if len(self._loads) >= LOADS_MAX:
@@ -75,12 +79,14 @@ class Loads:
         if load.timer is not None:
             load.timer.cancel()
         load.askers_count += 1
+        load.is_unwanted = False
         try:
             await asyncio.wait({load.task}, timeout=call.hold_seconds)
         finally:
             load.askers_count -= 1
             if not load.askers_count:
-                load.timer = asyncio.get_running_loop().call_later(ABANDON_SECONDS, self._abandon, name, load)
+                seconds = 0.0 if load.is_unwanted else ABANDON_SECONDS
+                load.timer = asyncio.get_running_loop().call_later(seconds, self._abandon, name, load)
         answer = load.answer()
         if answer.state != LOADING and self._loads.get(name) is load:
             del self._loads[name]

@@ -282,6 +282,7 @@ class Manager(Role):
         if self._last_epoch != self.roster.epoch or not self.node.peers.epoch:
             self._last_epoch = self.roster.epoch
             self.node.set_peers(self.roster.peer_list())
+            self.preheats.list_changed()
             self._wake_holders()
 
     def _wake_holders(self) -> None:

@@ -32,13 +32,14 @@ RETRY_SECONDS = 1.0
 GONE_SECONDS = 60.0
 WAIT_SECONDS_MAX = 30.0
 GIVE_UP_SECONDS = 2.0
+LEFT = "its node left the list"
 
 
 class _Run:
     def __init__(self, preheat: Preheat) -> None:
         self.preheat = preheat
         self.over = asyncio.Event()
-        self.workers: Counter[str] = Counter()
+        self.tasks_count: Counter[str] = Counter()
         self.tasks: set[asyncio.Task[Any]] = set()
 
 
@@ -100,6 +101,13 @@ class Preheats:
             self._hold(self._have_given_up(run.preheat, loading))
         return run.preheat
 
+    def list_changed(self) -> None:
+        """Who left it is not waited for."""
+        for run in list(self._runs.values()):
+            if not run.over.is_set():
+                for url in [url for url, row in run.preheat.rows.items() if not row.is_over and not self._is_listed(url)]:
+                    self._give_up(run, url, LEFT)
+
     def end_all(self) -> None:
         """The manager closes: who waits is answered."""
         self._is_ended = True
@@ -127,8 +135,8 @@ class Preheats:
     def _staff(self, run: _Run, urls: Iterable[str]) -> None:
         """As many tasks for each node as it may have loads at once."""
         for url in urls:
-            for _ in range(min(AT_ONCE - run.workers[url], len(run.preheat.rows[url].waiting))):
-                run.workers[url] += 1
+            for _ in range(min(AT_ONCE - run.tasks_count[url], len(run.preheat.rows[url].waiting))):
+                run.tasks_count[url] += 1
                 task = self._hold(self._work(run, url))
                 run.tasks.add(task)
                 task.add_done_callback(run.tasks.discard)
@@ -138,7 +146,7 @@ class Preheats:
             while (index := run.preheat.take(url)) is not None:
                 await self._load(run, url, index)
         finally:
-            run.workers[url] -= 1
+            run.tasks_count[url] -= 1
             if run.preheat.is_over:
                 self._end(run)
 
@@ -159,7 +167,7 @@ class Preheats:
                 now = self._node.clock.monotonic()
                 silent_since = now if silent_since is None else silent_since
                 if not self._is_listed(url):
-                    self._give_up(run, url, "its node left the list")
+                    self._give_up(run, url, LEFT)
                 elif now - silent_since >= GONE_SECONDS:
                     self._give_up(run, url, f"its node could not be asked for {GONE_SECONDS:g} s ({error})")
                 else:
@@ -178,9 +186,11 @@ class Preheats:
 
     def _give_up(self, run: _Run, url: str, reason: str) -> None:
         self._staff(run, run.preheat.give_up(url, self._members(), reason))
+        if run.preheat.is_over:
+            self._end(run)
 
     def _is_listed(self, url: str) -> bool:
-        return url == self._own_url or any(member.url == url for member in self._roster.peer_list().members)
+        return url == self._own_url or self._roster.has_url(url)
 
     async def _ask(self, url: str, preheat: Preheat, index: int) -> LoadAnswer:
         order = preheat.order

@@ -18,7 +18,7 @@ ANSWER_BYTES_MAX = 8 * 1024 * 1024
 
 
 class NoAnswer(Exception):
-    """Nobody answers there, or no minicdn node, or it refuses; the text says which, for a person. status: of a refusal of its own, else 0."""
+    """Nobody answers there, or no minicdn node, or it refuses; the text says which. status: of a refusal of its own, else 0."""
 
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
@@ -30,7 +30,7 @@ def ask_explain(
 ) -> dict[str, Any]:
     """What the node at `node_url` says of a target (path and query, as a client would send it). pin: its certificate's fingerprint. Raises
     NoAnswer."""
-    status, found = _ask(node_url, "GET", f"/_explain?target={quote(target, safe='/')}", seconds, signer, pin)
+    status, found = _ask(node_url, "GET", f"/_explain?target={quote(target, safe='/')}", seconds, signer, pin, ANYBODY)
     if status != 200 or not isinstance(found.get("node"), dict):
         raise NoAnswer(f"{node_url} answers, but not as a minicdn node that can explain (status {status})")
     return found
@@ -53,21 +53,20 @@ class PreheatDoor:
         return self._call("DELETE", f"/_preheat/{quote(id)}")
 
     def _call(self, method: str, target: str, content: bytes = b"", *, wait_seconds: float = 0.0) -> dict[str, Any]:
-        status, found = _ask(self._url, method, target, LOOK_SECONDS + wait_seconds, self._signer, self._pin, content)
+        status, found = _ask(self._url, method, target, LOOK_SECONDS + wait_seconds, self._signer, self._pin, MANAGER, content)
         if status not in (200, 202) or not isinstance(found.get("state"), str):
             raise NoAnswer(f"{self._url} answers, but not as a minicdn manager that can preheat (status {status})")
         return found
 
 
 def _ask(
-    node: str, method: str, target: str, seconds: float, signer: Signer | None, pin: str | None, content: bytes = b""
+    node: str, method: str, target: str, seconds: float, signer: Signer | None, pin: str | None, audience: str, content: bytes = b""
 ) -> tuple[int, dict[str, Any]]:
     """The answer's status, and its object; an empty one where it is none. NoAnswer where there is no answer, or a refusal of ours, which
     is its text."""
     headers = {"user-agent": f"minicdn/{__version__}"}
     if signer is not None:
-        name = ANYBODY if method == "GET" else MANAGER
-        headers["authorization"] = signer.sign(name, method, target.encode(), content).field.decode()
+        headers["authorization"] = signer.sign(audience, method, target.encode(), content).field.decode()
     verify = Contexts(lambda url: pin).of(node) or False
     try:
         with httpx.Client(timeout=seconds, trust_env=False, headers=headers, verify=verify) as client:
