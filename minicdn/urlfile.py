@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from pathlib import Path
 
 from minicdn.errors import UsageError
@@ -11,14 +12,16 @@ BYTES_MAX = 64 * 1024 * 1024
 
 
 def lines_of(path: str | None, count_max: int) -> list[str]:
-    """The first `count_max` lines and one, so that who takes no more can say so; `-` is standard input, None no file. UsageError."""
+    """The first `count_max` lines that are neither empty nor comments, and one, so that who takes no more can say so. `-` is standard
+    input, None no file. UsageError."""
     if path is None:
         return []
     try:
         text = sys.stdin.read(BYTES_MAX) if path == "-" else _read(Path(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--url-file: {path} can't be read: {getattr(error, 'strerror', None) or error}") from None
-    return text.splitlines()[: count_max + 1]
+    said = (line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#"))
+    return list(islice(said, count_max + 1))
 
 
 def _read(path: Path) -> str:
