@@ -46,6 +46,14 @@ class PeerError(MinicdnError):
     """A peer could not be talked to. Never reaches a client: the next owner, at last a local load, takes over."""
 
 
+class PeerRefused(PeerError):
+    """A peer answered a message with a status that is no answer to it."""
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 class PeerBusy(PeerError):
     """A peer answered that it is not the one to ask just now."""
 

@@ -6,6 +6,8 @@
 
 A node that goes while it has loads leaves them to the next in each file's own order, so that there are as many copies in the end; where all
 nodes were to have one, nobody is next.
+
+To rank 500 nodes for 10,000 files takes many seconds, so both are dealt in slices (deal()), between which others have their turn.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minicdn.core.message import Fields
@@ -29,6 +31,8 @@ URLS_MAX = 10_000
 LOADS_MAX = 200_000
 """Targets times copies, in one preheat."""
 FIELDS_MAX, FIELD_BYTES_MAX = 16, 1024
+PAIRS_PER_SLICE = 2000
+"""Files times nodes that are ranked in one go: some milliseconds."""
 FAILURES_MAX = 1000
 """So many are told with their reasons; all are counted."""
 REASON_CHARACTERS_MAX = 300
@@ -128,14 +132,15 @@ def check_fields(pairs: Sequence[tuple[bytes, bytes]]) -> Fields:
 
 @dataclass(slots=True)
 class Row:
-    """One node's loads. loading: (bytes there, length or None) of each under way. bytes: of those that are done."""
+    """One node's loads. loading: (bytes there, length or None) of each under way. bytes: of those that are done. gone_reason: why the node
+    is given up; empty while it is not."""
 
     waiting: deque[int] = field(default_factory=deque)
     loading: dict[int, tuple[int, int | None]] = field(default_factory=dict)
     done_count: int = 0
     failed_count: int = 0
     bytes: int = 0
-    is_gone: bool = False
+    gone_reason: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -146,32 +151,79 @@ class Preheat:
     """`began_at`: wall seconds. A target is named by its place in the order."""
 
     def __init__(self, id: str, order: Order, members: Sequence[Member], ignored_query: Set[str], began_at: float) -> None:
-        """Raises ClientError(400) for more loads than LOADS_MAX."""
+        """Raises ClientError(400) for more loads than LOADS_MAX. Nothing is dealt yet."""
         self.id, self.order, self.began_at = id, order, began_at
         self.ended_at: float | None = None
         self.is_cancelled = False
         self.rows: dict[str, Row] = {}
-        self.failures: list[tuple[int, str, str]] = []
+        self.failures: list[tuple[str, str, str]] = []
         """(target, node, reason), the first FAILURES_MAX."""
+        self._urls_count = len(order.targets)
         self._ignored_query = ignored_query
+        self._members = tuple(members)
+        self._count = order.copies.of(len(members))
+        self._dealt_count = 0
         self._holders: list[list[str]] = []
-        count = order.copies.of(len(members))
-        if count * len(order.targets) > LOADS_MAX:
-            raise ClientError(400, f"{len(order.targets)} files in {count} copies each are more than {LOADS_MAX} loads: make it several")
-        for index, target in enumerate(order.targets):
-            chosen = [member.url for member in self._ranked(target, members)[:count]]
-            self._holders.append(chosen)
-            for url in chosen:
-                self.rows.setdefault(url, Row()).waiting.append(index)
+        """Of each target that is dealt."""
+        self._loading: dict[int, str] = {}
+        """Targets that were under way when it was cancelled."""
+        self._orphans: deque[tuple[int, str]] = deque()
+        """(target, node): what nodes that are gone have left, until another has it."""
+        if self._count * len(order.targets) > LOADS_MAX:
+            reason = f"{len(order.targets)} files in {self._count} copies each are more than {LOADS_MAX} loads: make it several"
+            raise ClientError(400, reason)
 
-    def _ranked(self, target: str, members: Sequence[Member]) -> list[Member]:
+    def deal(self, members: Sequence[Member], pairs_max: int = PAIRS_PER_SLICE) -> set[str]:
+        """Some of what is to be dealt: the order among those who were there when it was given, what the gone have left among `members`.
+        Returns the URLs of those who have more to do now."""
+        busier: set[str] = set()
+        for _ in range(max(1, pairs_max // max(len(members), len(self._members), 1))):
+            if not self.has_to_deal:
+                break
+            busier.update(self._pass_on(*self._orphans.popleft(), members) if self._orphans else self._deal_next())
+        return busier
+
+    def _deal_next(self) -> list[str]:
+        index, self._dealt_count = self._dealt_count, self._dealt_count + 1
+        chosen = [member.url for member in self._ranked(index, self._members, self._count)]
+        self._holders.append(chosen)
+        for url in list(chosen):
+            row = self.rows.setdefault(url, Row())
+            row.waiting.append(index)
+            if row.gone_reason:
+                self._leave(url)
+        return chosen
+
+    def _pass_on(self, index: int, url: str, members: Sequence[Member]) -> list[str]:
+        held = self._holders[index]
+        ranked = self._ranked(index, members)
+        heir = next((member.url for member in ranked if member.url not in held and not self._is_gone(member.url)), None)
+        if heir is None:
+            self._fail(index, url, self.rows[url].gone_reason or "nobody else could have it")
+            return []
+        held.append(heir)
+        self.rows.setdefault(heir, Row()).waiting.append(index)
+        return [heir]
+
+    def _ranked(self, index: int, members: Sequence[Member], count: int | None = None) -> list[Member]:
         """Who can own the file, nearest first; and behind them those who own nothing."""
-        owning = owners(parse_target(target.encode("ascii"), self._ignored_query), members)
-        return owning if len(owning) == len(members) else [*owning, *(member for member in members if member.weight <= 0)]
+        key = parse_target(self.order.targets[index].encode("ascii"), self._ignored_query)
+        owning = owners(key, members, count)
+        if len(owning) == (len(members) if count is None else count):
+            return owning
+        return [*owning, *(member for member in members if member.weight <= 0)][:count]
+
+    @property
+    def has_to_deal(self) -> bool:
+        return not self.is_cancelled and (bool(self._orphans) or self._dealt_count < self._urls_count)
+
+    @property
+    def _undealt_count(self) -> int:
+        return len(self._orphans) + (self._urls_count - self._dealt_count) * self._count
 
     @property
     def is_over(self) -> bool:
-        return self.is_cancelled or all(row.is_over for row in self.rows.values())
+        return self.is_cancelled or (not self.has_to_deal and all(row.is_over for row in self.rows.values()))
 
     @property
     def state(self) -> str:
@@ -201,48 +253,52 @@ class Preheat:
         if row.loading.pop(index, None) is None:
             return
         if reason is not None:
-            self._fail(row, index, url, reason)
+            self._fail(index, url, reason)
         else:
             row.done_count += 1
             row.bytes += bytes_count
 
-    def give_up(self, url: str, members: Sequence[Member], reason: str) -> set[str]:
-        """The node is gone: its loads go to others. Returns the URLs of those who have more to do now."""
+    def give_up(self, url: str, reason: str) -> None:
+        """The node is gone: its loads go to others when they are dealt."""
+        self.rows[url].gone_reason = reason
+        self._leave(url)
+
+    def _leave(self, url: str) -> None:
         row = self.rows[url]
-        row.is_gone = True
         indexes = [*row.loading, *row.waiting]
         row.loading.clear()
         row.waiting.clear()
-        heirs: set[str] = set()
         for index in indexes:
-            heir = self._heir(index, members)
-            if heir is None:
-                self._fail(row, index, url, reason)
-                continue
-            self._holders[index].append(heir)
-            self.rows.setdefault(heir, Row()).waiting.append(index)
-            heirs.add(heir)
-        return heirs
+            if self.order.copies.percent == 100:
+                self._fail(index, url, row.gone_reason)
+            else:
+                self._holders[index].remove(url)
+                self._orphans.append((index, url))
 
-    def _heir(self, index: int, members: Sequence[Member]) -> str | None:
-        if self.order.copies.percent == 100:
-            return None
-        held = self._holders[index]
-        ranked = self._ranked(self.order.targets[index], members)
-        return next((member.url for member in ranked if member.url not in held and not self._is_gone(member.url)), None)
+    def is_back(self, url: str) -> None:
+        """A node that was gone may have again what others leave."""
+        self.rows[url].gone_reason = ""
 
     def _is_gone(self, url: str) -> bool:
         row = self.rows.get(url)
-        return row is not None and row.is_gone
+        return row is not None and bool(row.gone_reason)
 
-    def _fail(self, row: Row, index: int, url: str, reason: str) -> None:
-        row.failed_count += 1
+    def _fail(self, index: int, url: str, reason: str) -> None:
+        self.rows[url].failed_count += 1
         if len(self.failures) < FAILURES_MAX:
-            self.failures.append((index, url, reason[:REASON_CHARACTERS_MAX]))
+            self.failures.append((self.order.targets[index], url, reason[:REASON_CHARACTERS_MAX]))
 
     def cancel(self) -> None:
         """What is under way, or waits, is not counted any more."""
         self.is_cancelled = not self.is_over or self.is_cancelled
+
+    def end(self, now: float) -> None:
+        """It is over. Of a long list, what nobody asks for any more is let go of: many orders are remembered."""
+        if self.ended_at is None and self.is_over:
+            self.ended_at = now
+            targets = self.order.targets
+            self._loading = {index: targets[index] for row in self.rows.values() for index in row.loading}
+            self.order, self._holders, self._members = replace(self.order, targets=()), [], ()
 
     def as_json(self, now: float, *, is_brief: bool = False, shown: Callable[[str], str] = str) -> dict[str, Any]:
         """What `/_preheat` shows. is_brief: without nodes and failures. shown: how a target is written."""
@@ -251,8 +307,8 @@ class Preheat:
             "id": self.id,
             "state": self.state,
             "copies": str(self.order.copies),
-            "urls_count": len(self.order.targets),
-            "waiting_count": sum(len(row.waiting) for row in rows),
+            "urls_count": self._urls_count,
+            "waiting_count": self._undealt_count + sum(len(row.waiting) for row in rows),
             "loading_count": sum(len(row.loading) for row in rows),
             "done_count": sum(row.done_count for row in rows),
             "failed_count": sum(row.failed_count for row in rows),
@@ -262,11 +318,11 @@ class Preheat:
         }
         if is_brief:
             return found
-        targets = self.order.targets
+        targets = self._loading or self.order.targets
         found["nodes"] = [
             {
                 "url": url,
-                "state": "gone" if row.is_gone else "done" if row.is_over else "loading",
+                "state": "gone" if row.gone_reason else "done" if row.is_over else "cancelled" if self.is_cancelled else "loading",
                 "waiting_count": len(row.waiting),
                 "done_count": row.done_count,
                 "failed_count": row.failed_count,
@@ -275,5 +331,5 @@ class Preheat:
             }
             for url, row in sorted(self.rows.items())
         ]
-        found["failures"] = [{"url": shown(targets[i]), "node": url, "reason": reason} for i, url, reason in self.failures]
+        found["failures"] = [{"url": shown(target), "node": url, "reason": reason} for target, url, reason in self.failures]
         return found

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from minicdn.core.message import Fields
 from minicdn.core.preheat import Order, Preheat
 from minicdn.core.roster import Member, Roster
-from minicdn.errors import ClientError, PeerError
+from minicdn.errors import ClientError, PeerError, PeerRefused
 from minicdn.node.node import Node
 from minicdn.wire.calling import Caller, not_a_node
 from minicdn.wire.preheats import BUSY, DONE, FAILED, LoadAnswer, LoadCall
@@ -41,6 +42,7 @@ class _Run:
         self.over = asyncio.Event()
         self.tasks_count: Counter[str] = Counter()
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.is_dealing = False
 
 
 class Preheats:
@@ -70,7 +72,7 @@ class Preheats:
         run = self._runs[preheat.id] = _Run(preheat)
         for id in [id for id, each in self._runs.items() if each.over.is_set()][: max(0, len(self._runs) - KEPT_MAX)]:
             del self._runs[id]
-        self._staff(run, preheat.rows)
+        self._deal(run)
         return preheat
 
     def find(self, id: str) -> Preheat:
@@ -96,17 +98,24 @@ class Preheats:
         run = self._run_of(id)
         if not run.over.is_set():
             run.preheat.cancel()
-            loading = [(url, index) for url, row in run.preheat.rows.items() for index in row.loading]
+            order = run.preheat.order
+            loading = [(url, order.targets[index]) for url, row in run.preheat.rows.items() for index in row.loading]
             self._end(run)
-            self._hold(self._have_given_up(run.preheat, loading))
+            self._hold(self._have_given_up(order.fields, loading))
         return run.preheat
 
     def list_changed(self) -> None:
-        """Who left it is not waited for."""
+        """Who left it is not waited for, and who came back may have more."""
         for run in list(self._runs.values()):
-            if not run.over.is_set():
-                for url in [url for url, row in run.preheat.rows.items() if not row.is_over and not self._is_listed(url)]:
-                    self._give_up(run, url, LEFT)
+            if run.over.is_set():
+                continue
+            for url, row in run.preheat.rows.items():
+                is_listed = self._is_listed(url)
+                if not is_listed and not row.is_over:
+                    run.preheat.give_up(url, LEFT)
+                elif is_listed and row.gone_reason == LEFT:
+                    run.preheat.is_back(url)
+            self._deal(run)
 
     def end_all(self) -> None:
         """The manager closes: who waits is answered."""
@@ -132,14 +141,40 @@ class Preheats:
     def _own_url(self) -> str:
         return self._url() or ""
 
+    def _deal(self, run: _Run) -> None:
+        """A slice now, and what is left beside all else."""
+        self._deal_some(run)
+        if run.preheat.has_to_deal and not run.is_dealing:
+            run.is_dealing = True
+            self._begin_task(run, self._deal_rest(run))
+
+    async def _deal_rest(self, run: _Run) -> None:
+        while run.preheat.has_to_deal:
+            await asyncio.sleep(0)
+            self._deal_some(run)
+        run.is_dealing = False
+
+    def _deal_some(self, run: _Run) -> None:
+        preheat = run.preheat
+        busier = preheat.deal(self._members())
+        for url in busier:
+            if not self._is_listed(url) and not preheat.rows[url].gone_reason:
+                preheat.give_up(url, LEFT)
+        self._staff(run, busier)
+        if preheat.is_over:
+            self._end(run)
+
+    def _begin_task(self, run: _Run, work: Coroutine[Any, Any, None]) -> None:
+        task = self._hold(work)
+        run.tasks.add(task)
+        task.add_done_callback(run.tasks.discard)
+
     def _staff(self, run: _Run, urls: Iterable[str]) -> None:
         """As many tasks for each node as it may have loads at once."""
         for url in urls:
             for _ in range(min(AT_ONCE - run.tasks_count[url], len(run.preheat.rows[url].waiting))):
                 run.tasks_count[url] += 1
-                task = self._hold(self._work(run, url))
-                run.tasks.add(task)
-                task.add_done_callback(run.tasks.discard)
+                self._begin_task(run, self._work(run, url))
 
     async def _work(self, run: _Run, url: str) -> None:
         try:
@@ -151,8 +186,7 @@ class Preheats:
                 self._end(run)
 
     def _end(self, run: _Run) -> None:
-        if run.preheat.ended_at is None:
-            run.preheat.ended_at = self._node.clock.wall()
+        run.preheat.end(self._node.clock.wall())
         run.over.set()
         for task in list(run.tasks):
             if task is not asyncio.current_task():
@@ -160,7 +194,7 @@ class Preheats:
 
     async def _load(self, run: _Run, url: str, index: int) -> None:
         preheat, silent_since = run.preheat, None
-        while index in preheat.rows[url].loading:
+        while not run.over.is_set() and index in preheat.rows[url].loading:
             try:
                 answer = await self._ask(url, preheat, index)
             except PeerError as error:
@@ -168,6 +202,10 @@ class Preheats:
                 silent_since = now if silent_since is None else silent_since
                 if not self._is_listed(url):
                     self._give_up(run, url, LEFT)
+                elif isinstance(error, PeerRefused) and error.status == 404:
+                    self._give_up(run, url, f"its node can't preheat, maybe it is an older one ({error})")
+                elif isinstance(error, PeerRefused) and error.status in (400, 413):
+                    preheat.settle(url, index, 0, str(error))
                 elif now - silent_since >= GONE_SECONDS:
                     self._give_up(run, url, f"its node could not be asked for {GONE_SECONDS:g} s ({error})")
                 else:
@@ -185,9 +223,8 @@ class Preheats:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _give_up(self, run: _Run, url: str, reason: str) -> None:
-        self._staff(run, run.preheat.give_up(url, self._members(), reason))
-        if run.preheat.is_over:
-            self._end(run)
+        run.preheat.give_up(url, reason)
+        self._deal(run)
 
     def _is_listed(self, url: str) -> bool:
         return url == self._own_url or self._roster.has_url(url)
@@ -207,19 +244,30 @@ class Preheats:
         except ClientError as error:
             raise not_a_node(url, error) from None
 
-    async def _have_given_up(self, preheat: Preheat, loading: list[tuple[str, int]]) -> None:
+    async def _have_given_up(self, fields: Fields, loading: list[tuple[str, str]]) -> None:
         """Who can't be told gives up by itself, after a while."""
-        order = preheat.order
 
-        async def tell(url: str, index: int) -> None:
-            call = LoadCall(order.targets[index], order.fields, is_over=True)
+        async def tell(url: str, target: str) -> None:
+            call = LoadCall(target, fields, is_over=True)
             try:
                 if url == self._own_url:
-                    await self._node.loads.load(call)
-                else:
-                    async with self._turns:
+                    if not self._is_wanted(url, call):
+                        await self._node.loads.load(call)
+                    return
+                async with self._turns:
+                    if not self._is_wanted(url, call):
                         await self._call(url, call, GIVE_UP_SECONDS)
             except PeerError:
                 pass
 
-        await asyncio.gather(*(tell(url, index) for url, index in loading))
+        await asyncio.gather(*(tell(url, target) for url, target in loading))
+
+    def _is_wanted(self, url: str, call: LoadCall) -> bool:
+        """Whether another preheat has the node load the same: a node knows a load by what it brings, not by who asked."""
+        for run in self._runs.values():
+            order, row = run.preheat.order, run.preheat.rows.get(url)
+            if run.over.is_set() or row is None or order.fields != call.fields:
+                continue
+            if any(order.targets[index] == call.target for index in row.loading):
+                return True
+        return False

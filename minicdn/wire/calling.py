@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from minicdn.errors import ClientError, PeerError
+from minicdn.errors import ClientError, PeerError, PeerRefused
 from minicdn.wire.codec import CONTENT_TYPE, decode, encode
 from minicdn.wire.http import ExchangeError, HttpDoor, host_field, parse_base
 from minicdn.wire.signing import Signer
@@ -67,7 +67,7 @@ class Caller:
         finally:
             await exchange.close()
         if exchange.status != 200:
-            raise PeerError(f"{url} answered {exchange.status}")
+            raise PeerRefused(f"{url} answered {exchange.status}", exchange.status)
         if signed is not None and not signed.is_mine(200, body, exchange.fields):
             raise PeerError(f"{url}: its answer is not signed with this cluster's token")
         return body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -19,7 +20,17 @@ URLS = tuple(f"/file-{number}.bin" for number in range(50))
 
 
 def preheat(copies: str = "1", members: tuple[Member, ...] = MEMBERS, urls: tuple[str, ...] = URLS, **order: Any) -> Preheat:
-    return Preheat("one", Order(urls, Copies.parse(copies), **order), members, frozenset(("sig",)), 1000.0)
+    found = Preheat("one", Order(urls, Copies.parse(copies), **order), members, frozenset(("sig",)), 1000.0)
+    deal(found, members)
+    return found
+
+
+def deal(found: Preheat, members: Sequence[Member]) -> set[str]:
+    """All of it, in slices of two files or so. Who has more to do now."""
+    busier: set[str] = set()
+    while found.has_to_deal:
+        busier |= found.deal(members, 2 * len(members))
+    return busier
 
 
 def holders(found: Preheat) -> dict[int, set[str]]:
@@ -140,7 +151,7 @@ def test_from_waiting_to_done_and_what_it_says_meanwhile() -> None:
     found.settle(url, 1, 0, "and again")
     found.tell(url, 1, 7, 8)
     assert found.is_over and found.state == "failed"
-    found.ended_at = 1003.0
+    found.end(1003.0)
     said = found.as_json(1009.0)
     assert (said["done_count"], said["failed_count"], said["bytes"], said["seconds"]) == (1, 1, 100, 3.0)
     assert said["failures"] == [{"url": "/b", "node": url, "reason": "it is answered 404"}]
@@ -157,7 +168,8 @@ def test_what_a_node_leaves_goes_to_the_next_in_each_files_order(copies: str) ->
     found.settle(gone, done, 10, None)
     left = [member for member in MEMBERS if member.url != gone]
     before = holders(found)
-    heirs = found.give_up(gone, left, "its node left the list")
+    found.give_up(gone, "its node left the list")
+    heirs = deal(found, left)
     after = holders(found)
     for index, url in enumerate(URLS):
         wanted = {member.url for member in owners(url, left)[: int(copies)]} if gone in before.get(index, ()) else before.get(index)
@@ -169,13 +181,60 @@ def test_what_a_node_leaves_goes_to_the_next_in_each_files_order(copies: str) ->
 def test_where_nobody_is_next_it_failed() -> None:
     found = preheat("all", MEMBERS[:2], ("/a",))
     first, second = found.rows
-    found.give_up(first, MEMBERS[1:2], "its node left the list")
+    found.give_up(first, "its node left the list")
+    assert not found.has_to_deal
     assert found.rows[first].failed_count == 1 and found.rows[second].waiting
     one = preheat("1", MEMBERS[:2], ("/a",))
     (owner,) = one.rows
-    (other,) = one.give_up(owner, MEMBERS[:2], "its node left the list")
-    assert one.give_up(other, MEMBERS[:2], "its node could not be asked") == set(), "who is gone is no heir, listed or not"
-    assert one.state == "failed" and one.failures == [(0, other, "its node could not be asked")]
+    one.give_up(owner, "its node left the list")
+    assert not one.is_over, "what nobody has yet is not over"
+    assert one.as_json(1000.0)["waiting_count"] == 1
+    (other,) = deal(one, MEMBERS[:2])
+    one.give_up(other, "its node could not be asked")
+    assert deal(one, MEMBERS[:2]) == set(), "who is gone is no heir, listed or not"
+    assert one.state == "failed" and one.failures == [("/a", other, "its node could not be asked")]
+
+
+def test_who_came_back_has_what_the_next_one_leaves() -> None:
+    """Peers that are restarted one after another, say."""
+    found = preheat("1", MEMBERS[:2], ("/a",))
+    (owner,) = found.rows
+    found.give_up(owner, "its node left the list")
+    (other,) = deal(found, MEMBERS[:2])
+    found.is_back(owner)
+    found.give_up(other, "its node left the list")
+    assert deal(found, MEMBERS[:2]) == {owner}
+    assert found.take(owner) == 0 and found.state == "running"
+
+
+def test_a_long_order_is_dealt_in_slices() -> None:
+    members = tuple(Member(f"id{number}", f"http://10.1.{number // 250}.{number % 250}:11001") for number in range(500))
+    found = Preheat("one", Order(URLS, Copies(2)), members, frozenset(), 1000.0)
+    assert not found.rows and not found.is_over
+    assert len(found.deal(members)) <= 2 * 4, "four times 500 nodes are ranked in one go"
+    assert found.as_json(1000.0)["waiting_count"] == 2 * len(URLS), "dealt or not"
+    (gone, *_) = found.rows
+    found.give_up(gone, "its node left the list")
+    left = tuple(member for member in members if member.url != gone)
+    deal(found, left)
+    assert holders(found) == {index: {member.url for member in owners(url, left)[:2]} for index, url in enumerate(URLS)}
+
+
+def test_what_is_over_keeps_no_list() -> None:
+    for is_cancelled in (False, True):
+        found = preheat(members=MEMBERS[:1], urls=("/a", "/b"))
+        (url,) = found.rows
+        first, second = found.take(url), found.take(url)
+        assert first is not None and second is not None
+        found.settle(url, first, 0, "it is answered 404")
+        if is_cancelled:
+            found.cancel()
+        else:
+            found.settle(url, second, 1, None)
+        said = found.as_json(1000.0)
+        found.end(1000.0)
+        assert found.order.targets == ()
+        assert found.as_json(1000.0) == said and said["urls_count"] == 2
 
 
 def test_cancelled_it_gives_nothing_more_out() -> None:
