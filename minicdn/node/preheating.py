@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LOADS_MAX = 64
 """At once on a node, whoever asks for them."""
 ABANDON_SECONDS = 120.0
+TURNS_MAX = 2
+"""A hard purge may come while a file does: then it is brought once more, so that what is here is newer than the purge."""
 
 
 class _Load:
@@ -113,16 +115,28 @@ class Loads:
             load.reason = await self._bring(load, request)
         except MinicdnError as error:
             load.reason = str(error)
+        except Exception as error:  # a mistake of ours is this file's failure: unanswered, the manager would give up the node
+            load.reason = f"failed unexpectedly ({type(error).__name__}: {error})"
         if load.reason is None:
             self._counters.add("preheated_count")
 
     async def _bring(self, load: _Load, request: Request) -> str | None:
-        """Why it is not here at the end, or None. What is kept is not read for that, only waited for."""
+        """Why it is not here at the end, or None."""
+        for _ in range(TURNS_MAX):
+            if (trouble := await self._bring_once(load, request)) is not None:
+                return trouble
+            assert load.entry is not None
+            if any(each.body is load.entry.body for each in self._cache.stored_for(request.key)):
+                return None
+        return "it was removed again while it came: purged, or for want of room"
+
+    async def _bring_once(self, load: _Load, request: Request) -> str | None:
+        """Why it can't be kept, or None: all of it has come. What is kept is not read for that, only waited for."""
         found = await self._cache.find(request)
         entry = load.entry = found.entry
         try:
             trouble = _why_not(entry.head)
-            if trouble is None and entry.stored is None:
+            if trouble is None and (entry.stored is None or entry.stored.selecting is None):
                 trouble = f"it may not be kept for others ({_rule(entry.head)})"
             if trouble is not None:
                 return trouble
@@ -135,9 +149,7 @@ class Loads:
                 reader.passed(reach - reader.position)
         finally:
             reader.close()
-        if not body.is_kept or all(each.body is not body for each in self._cache.stored_for(request.key)):
-            return "there was no room to keep it here"
-        return None
+        return None if body.is_kept else "there was no room to keep it here"
 
 
 def _why_not(head: Head) -> str | None:
@@ -148,5 +160,7 @@ def _why_not(head: Head) -> str | None:
 
 
 def _rule(head: Head) -> str:
-    value = first(head.fields, b"cache-control")
+    vary, value = first(head.fields, b"vary"), first(head.fields, b"cache-control")
+    if vary is not None and b"*" in vary:
+        return "Vary: *"
     return f"Cache-Control: {value.decode('latin-1')[:200]}" if value is not None else "by its header fields"

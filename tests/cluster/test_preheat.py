@@ -110,10 +110,11 @@ def test_what_is_not_kept_is_named_with_its_reason(cluster: Cluster, origin: Ori
         origin.on("/missing", status(404)): "it is answered 404",
         origin.on("/moved", status(302, b"", [("Location", "/elsewhere")])): "it is answered 302, which leads to /elsewhere",
         origin.on("/trouble", status(500)): "it is answered 500",
+        origin.on("/any", whole(b"x", [*LASTING, ("Vary", "*")])): "it may not be kept for others (Vary: *)",
         origin.on("/cut", lambda _, line: line.cut()): None,
     }
     report = Preheat(tmp_path, cluster.url, good, *bad).report(code=7)
-    assert (report["state"], report["done_count"], report["failed_count"]) == ("failed", 1, 5)
+    assert (report["state"], report["done_count"], report["failed_count"]) == ("failed", 1, 6)
     said = {each["url"]: each["reason"] for each in report["failures"]}
     assert said.keys() == bad.keys() and said["/cut"]
     assert {url: said[url] for url, reason in bad.items() if reason} == {url: reason for url, reason in bad.items() if reason}
@@ -128,6 +129,19 @@ def test_a_variant_is_brought_as_clients_will_ask_for_it(cluster: Cluster, origi
     Preheat(tmp_path, cluster.url, path, "--header", "Accept-Encoding: gzip").report()
     answer = cluster.owner_of(path).ask(path, fields=[("Accept-Encoding", "gzip")])
     assert (answer.body, len(origin.asked(path))) == (b"gzip", 1)
+
+
+def test_what_a_purge_removes_while_it_comes_is_brought_again(cluster: Cluster, origin: Origin, tmp_path: Path) -> None:
+    gate = origin.gate()
+    path = origin.on("/purged.bin", gated([b"x" * 100, b"y" * 100], [gate], LASTING))
+    running = Preheat(tmp_path, cluster.url, path, "--copies", "all")
+    eventually(lambda: all(peer.stats()["fills_count"] == 1 for peer in cluster.peers), "the loads", show=cluster.show)
+    assert json.loads(ask(cluster.url, "/_purge", method="POST", body=json.dumps({"paths": [path], "soft": False}).encode()).body)["purged"]
+    gate.open()
+    assert running.report()["done_count"] == 3
+    assert len(origin.asked(path)) == 2
+    for peer in cluster.peers:
+        assert "; hit" in peer.ask(path)["cache-status"]
 
 
 def test_a_ctrl_c_has_every_node_give_up(cluster: Cluster, origin: Origin, tmp_path: Path) -> None:
