@@ -22,6 +22,8 @@ from minicdn.wire.signing import Signer
 
 WAIT_SECONDS, SHOW_SECONDS = 20.0, 1.0
 """Between two looks, and where a person watches."""
+SILENCE_SECONDS, RETRY_SECONDS = 30.0, 1.0
+"""A manager that does not answer is asked again for so long: what it was told to do goes on meanwhile."""
 SHOWN_MAX = 20
 
 
@@ -61,13 +63,21 @@ def preheat(
 
 def _wait(door: PreheatDoor, found: dict[str, Any], console: Console, seconds: float | None) -> tuple[dict[str, Any], bool]:
     """Its last state, and whether it was stopped from here. Who stops waiting cancels it, so that nobody downloads for nobody."""
-    until = None if seconds is None else time.monotonic() + seconds
+    until, silent_since = None if seconds is None else time.monotonic() + seconds, None
     try:
         while found["state"] == "running":
             left = WAIT_SECONDS if until is None else until - time.monotonic()
             if left <= 0:
                 return door.cancel(found["id"]), False
-            found = door.state(found["id"], min(left, SHOW_SECONDS if console.is_terminal else WAIT_SECONDS))
+            try:
+                found = door.state(found["id"], min(left, SHOW_SECONDS if console.is_terminal else WAIT_SECONDS))
+            except NoAnswer as error:
+                silent_since = silent_since or time.monotonic()
+                if error.status or time.monotonic() - silent_since >= SILENCE_SECONDS:
+                    raise
+                time.sleep(RETRY_SECONDS)
+                continue
+            silent_since = None
             console.progress(_so_far(found))
         return found, False
     except KeyboardInterrupt:

@@ -15,6 +15,9 @@ from minicdn.wire.tls import Contexts
 
 LOOK_SECONDS = 10.0
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
+_COUNTS = ("urls_count", "waiting_count", "loading_count", "done_count", "failed_count", "bytes")
+_PREHEAT = {"id": (str,), "state": (str,), "seconds": (int, float), "nodes": (list,), "failures": (list,), **dict.fromkeys(_COUNTS, (int,))}
+"""What a preheat's state has at least; what else a newer manager says is shown as it is."""
 
 
 class NoAnswer(Exception):
@@ -54,7 +57,7 @@ class PreheatDoor:
 
     def _call(self, method: str, target: str, content: bytes = b"", *, wait_seconds: float = 0.0) -> dict[str, Any]:
         status, found = _ask(self._url, method, target, LOOK_SECONDS + wait_seconds, self._signer, self._pin, MANAGER, content)
-        if status not in (200, 202) or not isinstance(found.get("state"), str):
+        if status not in (200, 202) or not all(type(found.get(name)) in kinds for name, kinds in _PREHEAT.items()):
             raise NoAnswer(f"{self._url} answers, but not as a minicdn manager that can preheat (status {status})")
         return found
 

@@ -223,6 +223,8 @@ def test_nobody_there_and_somebody_else(origin: Origin, tmp_path: Path) -> None:
     assert "can't be asked" in Preheat(tmp_path / "a", f"http://127.0.0.1:{free_port()}", "/a").refusal(7)
     origin.on("/_preheat", whole(b"<html>", [("Content-Type", "text/html")]))
     assert "not as a minicdn manager" in Preheat(tmp_path / "b", origin.url, "/a").refusal(7)
+    origin.on("/_preheat", whole(b'{"state": "done"}', [("Content-Type", "application/json")]))
+    assert "not as a minicdn manager" in Preheat(tmp_path / "d", origin.url, "/a").refusal(7)
     assert "--manager" in Preheat(tmp_path / "c", "nonsense", "/a").refusal(2)
 
 
