@@ -14,7 +14,7 @@ from minicdn.core.counters import Counters
 from minicdn.core.headers import first
 from minicdn.core.message import Head, Request
 from minicdn.core.target import parse_target
-from minicdn.errors import MinicdnError
+from minicdn.errors import ClientError, MinicdnError
 from minicdn.store.entry import Entry
 from minicdn.wire.preheats import BUSY, DONE, FAILED, LOADING, LoadAnswer, LoadCall
 
@@ -64,6 +64,8 @@ class Loads:
     async def load(self, call: LoadCall) -> LoadAnswer:
         """How far it is, after the call's hold at most. Raises ClientError where the target is none."""
         request = Request("GET", call.target.encode("ascii"), parse_target(call.target.encode("ascii"), self._ignored_query()), call.fields)
+        if request.key.startswith("/_"):
+            raise ClientError(400, "paths that begin with /_ belong to minicdn itself")
         name = (call.target, tuple(call.fields))
         load = self._loads.get(name)
         if call.is_over:
@@ -73,6 +75,8 @@ class Loads:
                     self._abandon(name, load)
             return LoadAnswer(FAILED, reason="it was given up")
         if load is None:
+            if len(self._loads) >= LOADS_MAX:
+                self._forget_the_ended()
             if len(self._loads) >= LOADS_MAX:
                 return LoadAnswer(BUSY)
             load = self._loads[name] = _Load()
@@ -103,6 +107,14 @@ class Loads:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _forget_the_ended(self) -> None:
+        """What has ended, and nobody has asked for since, takes nobody's place."""
+        for name, load in list(self._loads.items()):
+            if not load.askers_count and load.task is not None and load.task.done():
+                del self._loads[name]
+                if load.timer is not None:
+                    load.timer.cancel()
 
     def _abandon(self, name: tuple[str, object], load: _Load) -> None:
         if self._loads.get(name) is load:

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from minicdn.core.counters import Counters
-from minicdn.errors import UpstreamError
+from minicdn.errors import ClientError, UpstreamError
+from minicdn.node import preheating as module
 from minicdn.node.preheating import Loads
-from minicdn.wire.preheats import FAILED, LOADING, LoadCall
+from minicdn.wire.preheats import BUSY, FAILED, LOADING, LoadCall
 
 CALL = LoadCall("/a", (), 5.0)
 
@@ -66,6 +69,37 @@ def test_who_asks_again_goes_on_and_who_gives_up_ends_it() -> None:
         await asyncio.sleep(0.01)
         await found.stop()
         assert (await waiting).state == FAILED and cache.asked_count == 2
+
+    asyncio.run(play())
+
+
+def test_what_has_ended_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who asked are gone: a manager that was restarted, say."""
+    monkeypatch.setattr(module, "LOADS_MAX", 2)
+    gate = asyncio.Event()
+
+    async def find() -> Any:
+        await gate.wait()
+        raise UpstreamError("none")
+
+    async def play() -> None:
+        found, _ = loads(find)
+        assert [(await found.load(LoadCall(target))).state for target in ("/a", "/b", "/c")] == [LOADING, LOADING, BUSY]
+        gate.set()
+        await asyncio.sleep(0.01)
+        assert (await found.load(LoadCall("/c", (), 5.0))).state == FAILED
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("target", ["/_stats", "/%5Fstats"])
+def test_what_is_minicdns_own_is_not_loaded(target: str) -> None:
+    async def find() -> Any:
+        raise UpstreamError("it was asked")
+
+    async def play() -> None:
+        with pytest.raises(ClientError, match="belong to minicdn itself"):
+            await loads(find)[0].load(LoadCall(target, (), 5.0))
 
     asyncio.run(play())
 
