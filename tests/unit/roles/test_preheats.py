@@ -9,8 +9,8 @@ from typing import Any
 
 from minicdn.core.preheat import Copies, Order, Preheat
 from minicdn.core.roster import owners
-from minicdn.errors import PeerRefused
-from minicdn.roles.preheating import Preheats
+from minicdn.errors import PeerError, PeerRefused
+from minicdn.roles.preheating import GONE_SECONDS, Preheats
 from minicdn.wire.preheats import DONE, LoadAnswer, LoadCall
 from tests.unit.roles.making import Desk
 
@@ -124,6 +124,23 @@ async def test_peers_that_are_restarted_one_after_another(scene: Scene) -> None:
     scene.caller.gate.set()
     found = await scene.over(preheat)
     assert (found["state"], found["done_count"], found["failures"]) == ("done", 30, [])
+
+
+@scene_test
+async def test_a_node_that_is_listed_but_never_answers_is_given_up_after_a_while(scene: Scene) -> None:
+    silent = scene.owner("/a")
+
+    def answer(url: str, target: str) -> LoadAnswer:
+        if url == silent:
+            scene.desk.clock.now += GONE_SECONDS
+            raise PeerError(f"{url} did not answer within 7 s")
+        return LoadAnswer(DONE, 1, 1)
+
+    scene.caller.answer = answer
+    scene.caller.gate.set()
+    found = await scene.over(scene.begin("/a"))
+    assert (found["state"], found["done_count"]) == ("done", 1)
+    assert [call.target for url, call in scene.caller.calls if url == silent] == ["/a", "/a"]
 
 
 @scene_test
