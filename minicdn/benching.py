@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from minicdn.bench.aim import URLS_MAX, parse_fields, parse_targets
@@ -15,12 +14,12 @@ from minicdn.errors import UsageError
 from minicdn.get.tally import size_text
 from minicdn.listener import raise_file_limit
 from minicdn.loops import run_stoppable
+from minicdn.urlfile import lines_of
 from minicdn.values import parse_count, parse_duration
 
 CONNECTIONS, CONNECTIONS_MAX = 16, 10_000
 SECONDS = 10.0
 SILENCE_SECONDS = 30.0
-LIST_BYTES_MAX = 64 * 1024 * 1024
 SHOWN_MAX = 10
 
 
@@ -38,7 +37,7 @@ def bench(
 ) -> int:
     """The exit code. Raises UsageError, and SourcesFailed where nobody answers."""
     order = Order(
-        parse_targets(urls, _lines(url_file)),
+        parse_targets(urls, lines_of(url_file, URLS_MAX)),
         _number("--connections", connections, CONNECTIONS_MAX) or CONNECTIONS,
         _seconds("--duration", duration) or (None if count else SECONDS),
         _number("--count", count),
@@ -52,21 +51,6 @@ def bench(
     console.clear()
     Console(sys.stdout).say(json.dumps(report, indent=2) if as_json else in_words(report))
     return int(report["exit_code"])
-
-
-def _lines(path: str | None) -> Iterable[str]:
-    if path is None:
-        return ()
-    try:
-        text = sys.stdin.read(LIST_BYTES_MAX) if path == "-" else _read(Path(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--url-file: {path} can't be read: {getattr(error, 'strerror', None) or error}") from None
-    return text.splitlines()[: URLS_MAX + 1]
-
-
-def _read(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        return file.read(LIST_BYTES_MAX)
 
 
 def _number(flag: str, text: str | None, most: int | None = None) -> int | None:

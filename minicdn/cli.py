@@ -205,6 +205,25 @@ def bench(urls: tuple[str, ...], **given: Any) -> int:
 
 
 @cli.command()
+@click.argument("urls", metavar="URL_OR_PATH...", nargs=-1)
+@click.option("--manager", metavar="URL", required=True, help="Whose peers are to have the files: with its token, or from its machine.")
+@click.option("--url-file", metavar="FILE", help="More URLs or /paths, one a line, - for standard input.")
+@click.option("--copies", metavar="N", default="1", help="Peers that are to have each file: a number, 20% or all. [default 1, its owner]")
+@click.option("--header", "headers", metavar="FIELD", multiple=True, help="'Name: value' in each request; may be given again.")
+@click.option("--timeout", metavar="TIME", help="For all of it; what is not there by then is given up. [default none]")
+@click.option("--wait/--no-wait", "waits", default=True, help="Wait for the end, or only have it begin. [default wait]")
+@click.option("--json", "as_json", is_flag=True, help="The state of each node and each failure, as JSON.")
+@click.option("--token-file", metavar="FILE", help="The cluster's token, where it has one. [or MINICDN_TOKEN_FILE, MINICDN_TOKEN]")
+@click.option("--fingerprint", metavar="SHA256", help="The manager's certificate, where no authority vouches for it.")
+def preheat(urls: tuple[str, ...], token_file: str | None, fingerprint: str | None, **given: Any) -> int:
+    """Have files in the cluster before the crowd comes: each at its owner, at more peers, or at all."""
+    from minicdn.config import pin_of, token_of
+    from minicdn.preheating import preheat as run_preheat
+
+    return run_preheat(urls, token=token_of(token_file, os.environ), pin=pin_of(fingerprint), **given)
+
+
+@cli.command()
 @click.option("--manager", metavar="URL", help="Look at this manager and its peers instead, as they are met from here.")
 @click.option("--upstream", metavar="URL", help="Look at this site instead; with a file's path, at how that file could be served.")
 @click.option("--config", metavar="FILE", help=f"The file of a node's options. [default {DEFAULT_FILE} if there, {CONFIG_ENV}]")

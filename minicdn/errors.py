@@ -46,6 +46,14 @@ class PeerError(MinicdnError):
     """A peer could not be talked to. Never reaches a client: the next owner, at last a local load, takes over."""
 
 
+class PeerRefused(PeerError):
+    """A peer answered a message with a status that is no answer to it."""
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 class PeerBusy(PeerError):
     """A peer answered that it is not the one to ask just now."""
 
@@ -97,13 +105,14 @@ class NotThere(OperatorError):
 
 
 class Refused(OperatorError):
-    """`get`: the server understood, and will not give the file (any other 4xx)."""
+    """`get`: the server understood, and will not give the file (any other 4xx). `preheat`: the manager will not: no token, say."""
 
     exit_code = 6
 
 
 class SourcesFailed(OperatorError):
-    """`get`: nobody who has the file could be reached, or went on to its end, in the time there was. `bench`: nobody answers."""
+    """`get`: nobody who has the file could be reached, or went on to its end, in the time there was. `bench`: nobody answers.
+    `preheat`: the same, or a file did not get where it should."""
 
     exit_code = 7
 

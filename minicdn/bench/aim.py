@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urljoin
+from urllib.parse import urljoin
 
 from minicdn.core.nodeurl import parse_node_url
-from minicdn.core.target import split_absolute
+from minicdn.core.target import ascii_url, split_absolute
 from minicdn.errors import UsageError
 
 URLS_MAX = 100_000
 FIELDS_MAX = 50
-_AS_TYPED = "%/:=&?~+!$,;'@()*[]-._"
-"""What stays when a target is made ASCII."""
 _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\x20-\x7e\t]*)")
 _RANGE = re.compile(r"(?:bytes=)?([0-9]+-[0-9]*|-[0-9]+)")
 _OWN = ("host", "content-length", "transfer-encoding", "connection", "expect", "upgrade")
@@ -49,8 +47,7 @@ def parse_targets(urls: Iterable[str], lines: Iterable[str] = ()) -> list[Target
 
 
 def _target(text: str) -> Target:
-    ascii_text = quote(text.partition("#")[0].encode("utf-8", "surrogateescape"), safe=_AS_TYPED)
-    parts = split_absolute(ascii_text.encode("ascii"))
+    parts = split_absolute(ascii_url(text).encode("ascii"))
     if parts is None:
         raise UsageError(f"{text!r} is not a URL such as http://192.168.1.5:11000/big.iso")
     try:

@@ -29,6 +29,7 @@ COUNTERS: dict[str, str] = {
     "passes_count": "requests passed through unstored",
     "purges_count": "purges and invalidations carried out on this node, wherever they came from",
     "purged_entries_count": "stored answers that purges and invalidations made stale, or removed",
+    "preheated_count": "files that a preheat brought to this node, or found there",
     "evictions_count": "entries dropped for want of room",
     "fills_abandoned_count": "fills given up because every reader had left",
     "broken_bodies_count": "bodies that ended before their end, so that clients were cut off",

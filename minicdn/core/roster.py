@@ -247,6 +247,10 @@ class Roster:
     def is_listed(self, id: str) -> bool:
         return id in self._place
 
+    def has_url(self, url: str) -> bool:
+        """Whether somebody is listed under it."""
+        return self._id_by_url.get(url, "") in self._place
+
     def is_shunned(self, url: str) -> bool:
         return url in self._shunned
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
+from urllib.parse import quote
 
 from minicdn.errors import ClientError
 
@@ -23,6 +24,7 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SEPARATOR = re.compile(r"/|\\|%2F|%5C")
+_AS_TYPED = "%/:=&?~+!$,;'@()*[]-._"
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#@\\\x00-\x20\x7f-\xff]+)(?:([/?].*))?", re.IGNORECASE | re.DOTALL)
 
 
@@ -107,6 +109,11 @@ def _kept_query(query: bytes, ignored: Set[str]) -> bytes | None:
     if len(kept) == len(parameters):
         return query
     return b"&".join(kept) if kept else None
+
+
+def ascii_url(text: str) -> str:
+    """A URL or path as a person types it, without its fragment, and in ASCII: what means something stays, percent signs included."""
+    return quote(text.partition("#")[0].encode("utf-8", "surrogateescape"), safe=_AS_TYPED)
 
 
 def split_absolute(raw: bytes) -> tuple[str, str, bytes] | None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from minicdn.core.nodeurl import parse_node_url
-from minicdn.core.target import parse_target, split_absolute
+from minicdn.core.target import ascii_url, parse_target, split_absolute
 from minicdn.errors import ClientError, UsageError
 
-_AS_TYPED = "%/:=&?~+!$,;'@()*[]-._"
-"""What stays when a target is made ASCII: all that means something, and percent signs, which were meant."""
 STDOUT = "-"
 
 
@@ -55,7 +53,7 @@ class Wish:
 
 def parse_wish(what: str, manager: str | None, peers: Sequence[str], pin: str | None = None) -> Wish:
     """UsageError where it can't be meant."""
-    text = quote(what.partition("#")[0].encode("utf-8", "surrogateescape"), safe=_AS_TYPED)
+    text = ascii_url(what)
     parts = split_absolute(text.encode("ascii"))
     if parts is None and (not text.startswith("/") or not (manager or peers)):
         wanted = "a path such as /big.iso" if manager or peers else "a URL such as http://192.168.1.5:11000/big.iso (paths need --manager)"

@@ -30,6 +30,7 @@ from minicdn.node.limits import Limits
 from minicdn.node.marks import MarkKeeper
 from minicdn.node.mending import Mender
 from minicdn.node.patience import PatientUpstream
+from minicdn.node.preheating import Loads
 from minicdn.node.purger import Purger
 from minicdn.node.seeding import Seeding
 from minicdn.node.suppliers import PeerSupplier, UpstreamSupplier
@@ -137,6 +138,7 @@ class Node:
         )
         self.shelf.on_wrong_file(self._found_wrong)
         self.mender = Mender(self.shelf, self.cache.load_piece)
+        self.loads = Loads(self.cache, self.counters, lambda: self._ignored_query)
         self.cache.policy = policy_of(settings)
         self.cache.may_ask_upstream = settings.may_ask_upstream
         self._upstream_door = HttpDoor(
@@ -337,6 +339,7 @@ class Node:
     async def stop(self) -> None:
         """Abandon what is being filled, close files and connections."""
         self.circuits.stop()
+        await self.loads.stop()
         await self.swarms.stop()
         await self._dock.stop()
         await self._marks.close()

@@ -27,10 +27,12 @@ from minicdn.node.node import state_file
 from minicdn.roles.clusterlog import ClusterLog
 from minicdn.roles.journaling import ManagerPurges
 from minicdn.roles.leasing import ManagerLeases
+from minicdn.roles.preheating import ANSWER_SECONDS, HOLD_SECONDS, Preheats
 from minicdn.roles.role import Role, shown
 from minicdn.roles.spreading import FanOut, Invalidations
 from minicdn.settings import Settings
 from minicdn.wire.address import own_url
+from minicdn.wire.calling import Caller
 from minicdn.wire.messages import Accusation, Join, JoinAnswer, LeaseAnswer, LeaseCall, LogBatch, Renew, RenewAnswer, SharedSettings
 from minicdn.wire.prober import Prober
 from minicdn.wire.purgeclient import PurgeClient
@@ -71,6 +73,8 @@ class Manager(Role):
         self.leases = ManagerLeases(self.node, Leases(settings.upstream_leases_max, settings.lease_seconds))
         self.node.leases = self.leases
         self._url: str | None = None
+        caller = Caller(read_seconds=HOLD_SECONDS + ANSWER_SECONDS, signer=self.node.signer, pin_of=self.node.pin_of)
+        self.preheats = Preheats(self.node, self.roster, caller, self._hold, self.url)
         self._accusations = Accusations()
         self.node.on_lie = lambda url, key, index: self._accuse(self._url or "", url, key, index)
 
@@ -100,6 +104,7 @@ class Manager(Role):
         """No more joins; who is held is answered, and who follows the log has seen its end."""
         self.is_draining = True
         self._wake_holders()
+        self.preheats.end_all()
         if self.log is not None:
             self.log.file.end_follows()
 
@@ -109,6 +114,7 @@ class Manager(Role):
         await self.node.stop()
         await self._prober.close()
         await self.purges.close()
+        await self.preheats.close()
         await self._close_log()
 
     # What clients and peers ask
@@ -285,6 +291,7 @@ class Manager(Role):
         if self._last_epoch != self.roster.epoch or not self.node.peers.epoch:
             self._last_epoch = self.roster.epoch
             self.node.set_peers(self.roster.peer_list())
+            self.preheats.list_changed()
             self._wake_holders()
 
     def _wake_holders(self) -> None:

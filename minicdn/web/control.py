@@ -32,12 +32,14 @@ from minicdn.errors import ClientError
 from minicdn.roles.manager import Manager
 from minicdn.web.explain import explain_route
 from minicdn.web.log import NO_STORE, log_response
+from minicdn.web.preheat import preheat_routes
 from minicdn.web.purge import purge_route
 from minicdn.wire.codec import CONTENT_TYPE, MESSAGE_BYTES_MAX, Taker, decode, encode
 from minicdn.wire.messages import Accusation, Join, LeaseCall, LogBatch, Renew, take_id
+from minicdn.wire.preheats import LoadCall
 from minicdn.wire.purges import PurgeCall
 
-PAGES = "_health, _peers, _stats, _metrics, _targets, _log, _explain, _purge and _play/PATH"
+PAGES = "_health, _peers, _stats, _metrics, _targets, _log, _explain, _purge, _preheat and _play/PATH"
 BODY_SECONDS = 10.0
 """How long a message's body may take to arrive."""
 
@@ -118,22 +120,28 @@ def _manager_routes(manager: Manager) -> list[Route]:
 
     calls: dict[str, Handle] = {"join": join, "renew": renew, "leave": leave, "lease": lease, "accuse": accuse, "log": take_log}
     rpc = [Route(f"/_rpc/{name}", _message_door(handle), methods=["POST"]) for name, handle in calls.items()]
-    return [Route("/_log", log), Route("/_targets", targets), *rpc]
+    return [Route("/_log", log), Route("/_targets", targets), *preheat_routes(manager, _read_body), *rpc]
 
 
-def _peer_routes(peer: Visible) -> list[Route]:
+def _peer_routes(peer: Any) -> list[Route]:
     """Those who took this node for the manager are told where that is."""
 
     async def elsewhere(request: Request) -> Response:
         manager = peer.health().get("manager")
         raise ClientError(404, f"this is a peer; ask its manager, at {manager}{request.url.path}")
 
+    async def load(found: dict[str, Any], address: str | None) -> Mapping[str, Any]:
+        return (await peer.node.loads.load(LoadCall.from_wire(found))).to_wire()
+
     calls = ("join", "renew", "leave", "lease", "accuse", "log")
-    return [
+    pages = [
         Route("/_log", elsewhere),
         Route("/_targets", elsewhere),
-        *(Route(f"/_rpc/{name}", elsewhere, methods=["POST"]) for name in calls),
+        Route("/_preheat", elsewhere, methods=["GET", "POST"]),
+        Route("/_preheat/{id}", elsewhere, methods=["GET", "DELETE"]),
     ]
+    rpc = [Route(f"/_rpc/{name}", elsewhere, methods=["POST"]) for name in calls]
+    return [*pages, Route("/_rpc/load", _message_door(load), methods=["POST"]), *rpc]
 
 
 def _message_door(handle: Handle) -> Callable[[Request], Awaitable[Response]]:

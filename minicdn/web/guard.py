@@ -2,8 +2,8 @@
 
 open to all     /_health  /_peers  /_stats  /_metrics  /_targets
 nodes           /_rpc/…: signed by a holder of the token; open to all where there is none
-people          PURGE  /_purge  /_log  /_explain and whatever else is under /_: signed, or `Authorization: Bearer TOKEN`; without a token,
-                from this machine only
+people          PURGE  /_purge  /_preheat  /_log  /_explain and what else is under /_: signed, or `Authorization: Bearer TOKEN`; without a
+                token, from this machine only
 """
 
 from __future__ import annotations

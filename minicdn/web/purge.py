@@ -56,7 +56,7 @@ class PurgeDoor:
         response = Response(self._role.node, scope, receive, send)
         try:
             request = response.request = parse_request(scope, self._role.node.ignored_query)
-            _refuse_strangers(request.fields)
+            refuse_strangers(request.fields)
             found = await self._role.purges.purge(purge_of_key(request.key, is_soft=_is_soft(request.fields)))
             await _answer(response, found)
         except MinicdnError as error:
@@ -72,7 +72,7 @@ def purge_route(role: PurgingRole, read_body: Callable[[Request], Awaitable[byte
 
     async def purge(request: Request) -> Answer:
         fields = request.headers.raw
-        _refuse_strangers(fields)
+        refuse_strangers(fields)
         host = (first(fields, b"host") or b"").decode("latin-1").lower()
         node, origins = role.node, {*role.node.origins(), f"http://{host}", f"https://{host}"}
         found = parse_purge(await read_body(request), origins, node.upstream_url or "", node.ignored_query)
@@ -98,7 +98,8 @@ def _is_soft(fields: Fields) -> bool:
     return kind == b"soft"
 
 
-def _refuse_strangers(fields: Fields) -> None:
+def refuse_strangers(fields: Fields) -> None:
+    """A page of another site may not have a browser change anything here: browsers say where such a request comes from."""
     origin = first(fields, b"origin")
     if origin is None:
         return
@@ -108,4 +109,4 @@ def _refuse_strangers(fields: Fields) -> None:
     except ValueError:
         is_own = False
     if not is_own:
-        raise ClientError(403, "a page of another site may not purge")
+        raise ClientError(403, "a page of another site may not do that")

@@ -2,68 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import httpx
 
-from minicdn.errors import ClientError, PeerError
-from minicdn.wire.codec import CONTENT_TYPE, decode, encode
-from minicdn.wire.http import ExchangeError, HttpDoor, host_field, parse_base
+from minicdn.errors import ClientError
+from minicdn.wire.calling import Caller, not_a_node
 from minicdn.wire.purges import PurgeAnswer, PurgeCall
 from minicdn.wire.signing import Signer
 from minicdn.wire.tls import PinOf
 
 TELL_SECONDS = 2.0
-CONNECTIONS_MAX = 128
-KEEP_ALIVE_SECONDS = 2.0
-ANSWER_BYTES_MAX = 64 * 1024
 TARGET = b"/_rpc/purge"
 
 
 class PurgeClient:
-    """From one node to others. signer: as PeerClient's. pin_of: as HttpDoor's. `transport` is for tests."""
+    """From one node to others; signer, pin_of, transport: as Caller's."""
 
     def __init__(
         self, *, signer: Signer | None = None, pin_of: PinOf | None = None, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._signer = signer
-        self._door = HttpDoor(
-            connections_max=CONNECTIONS_MAX,
-            connect_seconds=TELL_SECONDS,
-            read_seconds=TELL_SECONDS,
-            keepalive_seconds=KEEP_ALIVE_SECONDS,
-            pin_of=pin_of,
-            transport=transport,
-        )
+        self._caller = Caller(read_seconds=TELL_SECONDS, signer=signer, pin_of=pin_of, transport=transport)
 
     async def tell(self, url: str, call: PurgeCall, seconds: float = TELL_SECONDS) -> PurgeAnswer:
         """Raises PeerError where no node answers there within the time."""
+        found = await self._caller.call(url, TARGET, call.to_wire(), seconds)
         try:
-            async with asyncio.timeout(seconds):
-                return PurgeAnswer.from_wire(decode(await self._exchange(url, encode(call.to_wire())), bytes_max=ANSWER_BYTES_MAX))
-        except TimeoutError:
-            raise PeerError(f"{url} did not answer within {seconds:g} s") from None
-        except ExchangeError as error:
-            raise PeerError(f"{url}: {error}") from None
+            return PurgeAnswer.from_wire(found)
         except ClientError as error:
-            raise PeerError(f"{url} does not speak like a minicdn node: {error.reason}") from None
-
-    async def _exchange(self, url: str, content: bytes) -> bytes:
-        base = parse_base(url)
-        fields = [(b"Host", host_field(base)), (b"Content-Type", CONTENT_TYPE.encode()), (b"Content-Length", b"%d" % len(content))]
-        signed = self._signer.sign(url, "POST", TARGET, content) if self._signer is not None else None
-        if signed is not None:
-            fields.append((b"Authorization", signed.field))
-        exchange = await self._door.send("POST", base, TARGET, fields, content)
-        try:
-            body = await exchange.read(ANSWER_BYTES_MAX)
-        finally:
-            await exchange.close()
-        if exchange.status != 200:
-            raise PeerError(f"{url} answered {exchange.status}")
-        if signed is not None and not signed.is_mine(200, body, exchange.fields):
-            raise PeerError(f"{url}: its answer is not signed with this cluster's token")
-        return body
+            raise not_a_node(url, error) from None
 
     async def close(self) -> None:
-        await self._door.close()
+        await self._caller.close()

@@ -22,6 +22,7 @@ from minicdn.wire.codec import decode, encode
 from minicdn.wire.fetch import FetchAnswer, FetchRequest
 from minicdn.wire.messages import Accusation
 from minicdn.wire.pieces import PieceAnswer, PieceRequest, Referral
+from minicdn.wire.preheats import LOADING, LoadAnswer, LoadCall
 from minicdn.wire.purges import PurgeAnswer, PurgeCall
 from tests.fuzz.heads import Ran
 from tests.fuzz.mutations import mutate
@@ -56,6 +57,8 @@ def readers() -> list[tuple[bytes, Read]]:
         (encode(pieces.to_wire()), lambda plain: PieceAnswer.from_wire(plain, ASKED)),
         (encode({"id": "anna", "url": "http://10.0.0.1:1", "key": "/a", "index": 3}), Accusation.from_wire),
         (encode(PurgeCall("anna", "t", Purge(frozenset(("/b",)), ("/a/",), frozenset(("t",)))).to_wire()), PurgeCall.from_wire),
+        (encode(LoadCall("/a?b", ((b"accept", b"*/*"),), 0.1).to_wire()), LoadCall.from_wire),
+        (encode(LoadAnswer(LOADING, 5, 10, "why").to_wire()), LoadAnswer.from_wire),
         (encode(PurgeAnswer(3, 2, ("http://10.0.0.1:1",)).to_wire()), PurgeAnswer.from_wire),
     ]
 

@@ -9,7 +9,7 @@ from tests.fuzz import heads
 from tests.fuzz.messages import WORDS, readers
 from tests.fuzz.mutations import mutate
 
-TARGETS = ("renew", "leave", "lease", "accuse", "log", "get", "pieces", "purge")
+TARGETS = ("renew", "leave", "lease", "accuse", "log", "get", "pieces", "purge", "load")
 NOT_SENT = (Join.from_wire, JoinAnswer.from_wire, RenewAnswer.from_wire)
 
 

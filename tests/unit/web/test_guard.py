@@ -28,11 +28,13 @@ HERE, ELSEWHERE = ("127.0.0.1", 50123), ("10.0.0.5", 50123)
 CLOSED = [
     ("PURGE", "/a"),
     ("POST", "/_purge"),
+    ("POST", "/_preheat"),
+    ("DELETE", "/_preheat/x"),
     ("GET", "/_log"),
     ("GET", "/_explain?target=/a"),
     ("GET", "/_nothing"),
 ]
-RPC = ["join", "renew", "leave", "lease", "accuse", "log", "purge", "get", "pieces"]
+RPC = ["join", "renew", "leave", "lease", "accuse", "log", "purge", "load", "get", "pieces"]
 OPEN = ["/_health", "/_peers", "/_stats", "/_metrics", "/_targets"]
 
 
