@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from minicdn.closing import Repeats
 from minicdn.console import Console
 from minicdn.core.nodeurl import parse_node_url
 from minicdn.core.preheat import URLS_MAX, Copies
@@ -45,8 +46,7 @@ def preheat(
     seconds = _seconds(timeout)
     door = PreheatDoor(_manager(manager), signer=Signer(token, time.time) if token is not None else None, pin=pin)
     console, is_stopped = Console(sys.stderr), False
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _take_signals()
     try:
         found = door.begin(order)
         if waits:
@@ -109,6 +109,19 @@ def in_words(found: dict[str, Any]) -> str:
     if found["failed_count"] > len(failures[:SHOWN_MAX]):
         lines.append(f"  and {found['failed_count'] - len(failures[:SHOWN_MAX])} more")
     return "\n".join(lines)
+
+
+def _take_signals() -> None:
+    """SIGTERM means what Ctrl-C does, which may come twice."""
+    repeats = Repeats()
+
+    def interrupt(number: int, _frame: object) -> None:
+        if not repeats.has(number):
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
 
 
 # What was typed
