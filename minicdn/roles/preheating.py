@@ -118,7 +118,7 @@ class Preheats:
             self._deal(run)
 
     def end_all(self) -> None:
-        """The manager closes: who waits is answered."""
+        """The manager closes: nobody waits for one any more."""
         self._is_ended = True
         for id in list(self._runs):
             self.cancel(id)
