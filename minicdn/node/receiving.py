@@ -74,12 +74,15 @@ class Receiving:
         What has lost its freshness meanwhile is not taken: the head is news, and is to be stored."""
         if supply.end is None or supply.kind is not FOUND:
             return None
-        now = self._clock.wall()
+        now, whole = self._clock.wall(), None
         for entry in self._shelf.find(fill.request.key):
-            is_usable = entry is fill.base or (entry.stored is not None and is_fresh(entry.stored, now))
-            if is_usable and entry.body.is_whole and is_of(supply, entry):
-                return entry
-        return None
+            if not is_of(supply, entry):
+                continue
+            if entry.body.is_partial:
+                return None  # somebody waits for these bytes there
+            if entry.body.is_whole and (entry is fill.base or (entry.stored is not None and is_fresh(entry.stored, now))):
+                whole = entry
+        return whole
 
     def part_entry(self, fill: Fill, supply: Supply) -> Entry | None:
         """The partial entry that a part belongs to: one on the shelf with the same body, else a new one. None where there can be none."""

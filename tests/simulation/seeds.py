@@ -25,5 +25,6 @@ FOUND = {
     53453: "Who joined a fill of a stale file was given the part that its first asker wanted: a 206 where all was asked for.",
     53128: "Each gap of a part of a file that had changed was answered with the whole, and then the whole was asked for a third time.",
     54563: "Two parts that had bytes in common were asked for at once, and those bytes twice.",
+    71346: "A late part was answered with the whole that lay beside, and who waited for its bytes in the partial body was cut off.",
     54589: "A peer that was frozen for 30 s took an answer that had lain there as long for one of that moment: served long after its time.",
 }
