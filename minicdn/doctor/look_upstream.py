@@ -10,7 +10,7 @@ from minicdn.core.conditional import validation_fields
 from minicdn.core.freshness import Policy
 from minicdn.core.headers import end_to_end, first
 from minicdn.core.message import Head
-from minicdn.core.nodeurl import is_loopback_url
+from minicdn.core.nodeurl import is_loopback_url, node_url
 from minicdn.core.target import parse_target
 from minicdn.doctor import certs, clocks, upstream
 from minicdn.doctor.finding import Finding, fail, ok
@@ -42,7 +42,7 @@ async def examine_upstream(url: str, *, is_file: bool, policy: Policy) -> AsyncI
                 yield upstream.leads_nowhere(url, whole.status, there or location.decode("latin-1"), is_circle=there is not None)
                 return
             asked.add(there)
-            is_elsewhere = urlsplit(there)[:2] != urlsplit(url)[:2]
+            is_elsewhere = _site(there) != _site(url)
             yield upstream.redirected(url, whole.status, there, is_elsewhere=is_elsewhere)
             url = there
             is_file = is_file and not urlsplit(url).path.endswith("/")  # a folder's page
@@ -59,6 +59,11 @@ async def examine_upstream(url: str, *, is_file: bool, policy: Policy) -> AsyncI
                 yield found
     except NotSeen as error:
         yield fail("upstream", *not_reached(url, error.kind, str(error)))
+
+
+def _site(url: str) -> str:
+    parts = urlsplit(url)
+    return node_url(parts.scheme, parts.hostname or "", parts.port)
 
 
 def _there(url: str, location: str) -> str | None:

@@ -295,6 +295,11 @@ def test_redirects_are_followed_and_said(stage: Stage, doctor: Doctor) -> None:
     other.on("/y", ranged(BODY, fields=[KEPT]))
     _, found = doctor("--upstream", origin.url + "/x")
     assert (found["redirect"]["state"], other.url in found["redirect"]["seen"], found["parts"]["state"]) == ("warn", True, "ok")
+    port = origin.url.rpartition(":")[2]
+    origin.on("/there", status(302, fields=[("Location", f"http://LOCALHOST:{port}/z")]))
+    origin.on("/z", ranged(BODY, fields=[KEPT]))
+    _, found = doctor("--upstream", f"http://localhost:{port}/there")
+    assert "past the cluster" not in found["redirect"]["advice"], "the same host, spelt otherwise"
     origin.on("/folder", status(301, fields=[("Location", "/folder/")]))
     origin.on("/folder/", whole(b"<html>"))
     assert "none was tried" in doctor("--upstream", origin.url + "/folder")[1]["file"]["seen"]
