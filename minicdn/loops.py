@@ -37,8 +37,11 @@ def run_stoppable(main: Coroutine[Any, Any, T]) -> T:
         _take_signals(task.cancel)
         return await main
 
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(stoppable())
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(stoppable())
+    finally:
+        main.close()  # a Ctrl-C before it began leaves it unawaited, and Python says so on the terminal
 
 
 def _take_signals(stop: Callable[[], Any]) -> None:

@@ -197,6 +197,10 @@ def unreachable(url: str, reason: str) -> Finding:
     )
 
 
+def more_unreachable(count: int) -> Finding:
+    return fail("peers", f"the manager can't reach {count} more, or keeps them off the list", "mend those that are named, and ask again")
+
+
 def peer(met: Met, manager_url: str, manager_version: str) -> Finding:
     """One line for one peer: the worst that is to be said of it."""
     row, health = met.row, met.health

@@ -84,6 +84,8 @@ async def _peers(
     listed, away = found
     for each, reason in away[:UNREACHABLE_MAX]:
         yield cluster.unreachable(each, reason)
+    if len(away) > UNREACHABLE_MAX:
+        yield cluster.more_unreachable(len(away) - UNREACHABLE_MAX)
     rows = listed if len(listed) <= PEERS_MAX else rng.sample(listed, PEERS_MAX)
     size = cluster.list_size(len(listed), len(rows))
     if size is not None:

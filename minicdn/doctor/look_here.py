@@ -74,7 +74,9 @@ def examine_machine(environ: dict[str, str], urls: list[str]) -> list[Finding]:
 def _version(name: str) -> str | None:
     try:
         if name in COMPILED:
-            import_module(name)  # one that is installed and can't be loaded helps nobody
+            module = import_module(name)  # one that is installed and can't be loaded helps nobody
+            if getattr(sys, "frozen", False):  # the executable of one file has the modules, and not what says so
+                return str(getattr(module, "__version__", ""))
         return metadata.version(name)
     except (metadata.PackageNotFoundError, ImportError):
         return None
@@ -151,11 +153,10 @@ async def _other_addresses(url: str) -> list[str]:
 
 def look_at_folder(path: Path) -> Folder:
     """path: need not be there; then its nearest folder that is counts."""
-    nearest = path
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    is_held = False
+    is_held, nearest = False, path
     try:
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
         if not nearest.is_dir():
             return Folder(str(path), f"{nearest} is no folder")
         if (path / "lock").exists():

@@ -10,7 +10,7 @@ from minicdn.core.conditional import validation_fields
 from minicdn.core.freshness import Policy
 from minicdn.core.headers import end_to_end, first
 from minicdn.core.message import Head
-from minicdn.core.nodeurl import is_loopback_url
+from minicdn.core.nodeurl import is_loopback_url, node_url
 from minicdn.core.target import parse_target
 from minicdn.doctor import certs, clocks, upstream
 from minicdn.doctor.finding import Finding, fail, ok
@@ -32,17 +32,20 @@ async def examine_upstream(url: str, *, is_file: bool, policy: Policy) -> AsyncI
         async for found in _name(url):
             yield found
         whole = await _ask(url, contexts)
+        asked = {url}
         for _ in range(FOLLOWED_MAX):
             location = first(whole.fields, b"location")
             if whole.status not in upstream.REDIRECTS or location is None:
                 break
-            there = urljoin(url, location.decode("latin-1").strip()).partition("#")[0]
-            is_elsewhere = urlsplit(there)[:2] != urlsplit(url)[:2]
+            there = _there(url, location.decode("latin-1").strip())
+            if there is None or there in asked:
+                yield upstream.leads_nowhere(url, whole.status, there or location.decode("latin-1"), is_circle=there is not None)
+                return
+            asked.add(there)
+            is_elsewhere = _site(there) != _site(url)
             yield upstream.redirected(url, whole.status, there, is_elsewhere=is_elsewhere)
             url = there
             is_file = is_file and not urlsplit(url).path.endswith("/")  # a folder's page
-            if not url.startswith(("http://", "https://")):
-                return
             async for found in _name(url) if is_elsewhere else _nothing():
                 yield found
             whole = await _ask(url, contexts)
@@ -56,6 +59,21 @@ async def examine_upstream(url: str, *, is_file: bool, policy: Policy) -> AsyncI
                 yield found
     except NotSeen as error:
         yield fail("upstream", *not_reached(url, error.kind, str(error)))
+
+
+def _site(url: str) -> str:
+    parts = urlsplit(url)
+    return node_url(parts.scheme, parts.hostname or "", parts.port)
+
+
+def _there(url: str, location: str) -> str | None:
+    """Where a redirect leads. None: to nothing that HTTP can ask."""
+    try:
+        there = urljoin(url, location).partition("#")[0]
+        parts = urlsplit(there)
+        return there if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
 
 
 async def _nothing() -> AsyncIterator[Finding]:

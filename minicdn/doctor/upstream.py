@@ -62,6 +62,15 @@ def redirected(url: str, status: int, location: str, *, is_elsewhere: bool) -> F
     )
 
 
+def leads_nowhere(url: str, status: int, location: str, *, is_circle: bool) -> Finding:
+    seen = f"{url} answers {status}: it is at {location}"
+    if is_circle:
+        return fail("redirect", f"{seen}, which was asked already", "redirects lead in a circle; correct them at the server")
+    return fail(
+        "redirect", f"{seen}, which is no http:// or https:// URL", "neither nodes nor clients can follow that; correct it at the server"
+    )
+
+
 def parts(fields: Fields, status: int, part: Head, body: bytes) -> Finding:
     """fields: of the whole; status: of the whole. part: the answer to bytes=0-0, and its first bytes."""
     check = "parts"

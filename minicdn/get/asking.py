@@ -105,7 +105,10 @@ class Asker:
             if exchange.status not in REDIRECTS or location is None:
                 return exchange, url
             await exchange.close()
-            url = urljoin(url, location.decode("latin-1").strip()).partition("#")[0]
+            try:
+                url = urljoin(url, location.decode("latin-1").strip()).partition("#")[0]
+            except ValueError as error:
+                raise SourceFailed(f"{url} answers with a redirect that leads nowhere: {error}") from None
         raise SourceFailed(f"more than {FOLLOWED_MAX} redirects, the last to {url}")
 
     async def _send(self, url: str, fields: Sequence[tuple[bytes, bytes]]) -> Exchange:

@@ -115,7 +115,12 @@ class PartFile:
             self._close()
             with self._saving:
                 self._is_over = True
-                os.replace(self._part, self.path)
+                try:
+                    os.replace(self._part, self.path)
+                except OSError:  # the name is another's, or (Windows) a program has that file open
+                    self._is_over = False
+                    self._open()  # close() writes down that all is there
+                    raise
                 self._state.unlink(missing_ok=True)
 
     def discard(self) -> None:

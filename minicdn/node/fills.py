@@ -229,6 +229,9 @@ class Dock:
                 await supply.close()
                 fill.held = None  # that 304 helps nobody: ask without a condition
                 supply = await self._streaming.ask(fill, fill.part)
+            if (whole := self._receiving.whole_now(fill, supply)) is not None:
+                publish(fill, supply, whole)
+                return
             if self.swarms is not None and self.swarms.is_for(fill, supply):
                 if self._deal(fill, supply, self.swarms):
                     await self._stream_first(fill, supply)
@@ -237,9 +240,6 @@ class Dock:
                 if supply.deal is not None:
                     await supply.close()
                     supply = await self._streaming.ask(fill, fill.part)
-            if (whole := self._receiving.whole_now(fill, supply)) is not None:
-                publish(fill, supply, whole)
-                return
             body = self._receive(fill, supply)
             if not self._take_all(fill, supply, body):
                 supply = await self._streaming.stream(fill, supply, body)

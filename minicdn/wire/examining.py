@@ -73,7 +73,7 @@ async def look(
             async with httpx.AsyncClient(verify=context or False, trust_env=False, timeout=seconds) as client:
                 return await _look(client, url, fields, bytes_max)
     except TimeoutError:
-        raise NotSeen("silent", f"no answer within {seconds:g} s") from None
+        raise NotSeen("silent", f"no answer within {2 * seconds:g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise _said(error, seconds) from None
 

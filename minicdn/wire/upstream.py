@@ -167,13 +167,13 @@ def _redirected(exchange: Exchange, base: Base, target: bytes) -> tuple[Base, by
     location = first(exchange.fields, b"location")
     if exchange.status not in REDIRECTS or location is None:
         return None
-    absolute = urljoin(f"{base.scheme}://{base.netloc.decode()}{target.decode()}", location.decode("latin-1").strip()).partition("#")[0]
-    parts = split_absolute(absolute.encode("latin-1"))
-    if parts is None:
-        return None
     try:
+        absolute = urljoin(f"{base.scheme}://{base.netloc.decode()}{target.decode()}", location.decode("latin-1").strip()).partition("#")[0]
+        parts = split_absolute(absolute.encode("latin-1"))
+        if parts is None:
+            return None
         return parse_base(f"{parts[0]}://{parts[1]}"), parse_target(parts[2]).encode("ascii")
-    except (ClientError, httpx.InvalidURL):
+    except (ClientError, httpx.InvalidURL, ValueError):
         return None
 
 

@@ -459,3 +459,5 @@ def test_redirects_are_followed(origin: Origin, nginx: Nginx, tmp_path: Path) ->
     get(tmp_path, f"{origin.url}/here")
     assert (tmp_path / "here").read_bytes() == b"there"
     assert "redirects" in get(tmp_path, f"{origin.url}/round", code=7)["error"]
+    origin.on("/nowhere", whole(b"", [("Location", "http://[")], status=302))
+    assert "leads nowhere" in get(tmp_path, f"{origin.url}/nowhere", code=7)["error"]

@@ -11,7 +11,7 @@ from tests.kit.asking import ask
 from tests.kit.clients import CurlDownload, need
 from tests.kit.cluster import Cluster
 from tests.kit.files import bytes_of, sha256
-from tests.kit.origin import Asked, Line, ranged
+from tests.kit.origin import Asked, Line, ranged, whole
 from tests.kit.stage import Stage
 from tests.kit.waiting import eventually
 
@@ -136,3 +136,11 @@ def test_an_upstream_dead_in_the_middle(stage: Stage) -> None:
 
     eventually(are_all_right, "all to get all of it", deadline_seconds=90)
     assert ask(cluster.peers[0].url, "/a.bin", fields=[("Range", "bytes=5-9")]).body == upstream.body[5:10]
+
+
+def test_a_redirect_that_leads_nowhere_is_passed_on_as_it_is(stage: Stage) -> None:
+    """A Location that is no URL was an internal error (502) where redirects are followed."""
+    origin = stage.origin()
+    origin.on("/moved", whole(b"", [("Location", "http://[")], status=302))
+    answer = stage.manager(origin.url, follow_redirects=True).ask("/moved")
+    assert (answer.status, answer["Location"]) == (302, "http://[")

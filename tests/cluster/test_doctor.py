@@ -172,6 +172,7 @@ def test_what_a_list_may_hold(stage: Stage, doctor: Doctor) -> None:
     old.on("/_health", whole(health(role="peer", id="p", version="0.0.1")))
     late.on("/_health", whole(health(role="peer", id="p", clock_at=1e9)))
     away = {"url": "http://10.9.9.9:11001", "id": "q", "reason": "no answer within 3 s"}
+    more = [{**away, "url": f"http://10.9.8.{number}:11001"} for number in range(40)]
     origin.on("/_health", whole(health()))
     origin.on("/_peers", whole(listed([other.url, old.url, late.url], unreachable=[away])))
     _, found = doctor("--manager", origin.url)
@@ -181,6 +182,8 @@ def test_what_a_list_may_hold(stage: Stage, doctor: Doctor) -> None:
     assert "0.0.1" in found[f"peer {old.url}"]["seen"]
     assert "days behind" in found[f"peer {late.url}"]["seen"]
     assert "port 11001" in found["peer http://10.9.9.9:11001"]["advice"]
+    origin.on("/_peers", whole(listed([old.url], unreachable=more)))
+    assert "8 more" in doctor("--manager", origin.url)[1]["peers"]["seen"], "nobody is left out without a word"
 
 
 def test_a_clock_that_is_wrong_where_there_is_a_token(stage: Stage, doctor: Doctor) -> None:
@@ -292,12 +295,26 @@ def test_redirects_are_followed_and_said(stage: Stage, doctor: Doctor) -> None:
     other.on("/y", ranged(BODY, fields=[KEPT]))
     _, found = doctor("--upstream", origin.url + "/x")
     assert (found["redirect"]["state"], other.url in found["redirect"]["seen"], found["parts"]["state"]) == ("warn", True, "ok")
+    port = origin.url.rpartition(":")[2]
+    origin.on("/there", status(302, fields=[("Location", f"http://LOCALHOST:{port}/z")]))
+    origin.on("/z", ranged(BODY, fields=[KEPT]))
+    _, found = doctor("--upstream", f"http://localhost:{port}/there")
+    assert "past the cluster" not in found["redirect"]["advice"], "the same host, spelt otherwise"
     origin.on("/folder", status(301, fields=[("Location", "/folder/")]))
     origin.on("/folder/", whole(b"<html>"))
     assert "none was tried" in doctor("--upstream", origin.url + "/folder")[1]["file"]["seen"]
     origin.on("/round", status(302, fields=[("Location", "/round")]))
     code, found = doctor("--upstream", origin.url + "/round")
-    assert (code, len(origin.asked("/round"))) == (FAILED, 6)
+    assert (code, len(origin.asked("/round"))) == (FAILED, 1)
+    assert "in a circle" in found["redirect"]["advice"]
+
+
+@pytest.mark.parametrize("location", ["http://[", "http://127.0.0.1:99999/y", "ftp://127.0.0.1/y", "http://"])
+def test_a_redirect_to_nowhere_is_one_clear_line(stage: Stage, doctor: Doctor, location: str) -> None:
+    origin = stage.origin()
+    origin.on("/x", status(302, fields=[("Location", location)]))
+    code, found = doctor("--upstream", origin.url + "/x")
+    assert (code, complaints(found)) == (FAILED, {"redirect": "FAIL"})
     origin.on("/away", status(302, fields=[("Location", "ftp://\xff/y")]))
     doctor("--upstream", origin.url + "/away")
 

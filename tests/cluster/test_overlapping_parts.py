@@ -141,3 +141,26 @@ def test_a_part_that_comes_late_leaves_the_whole_as_it_is(stage: Stage, *, is_ow
     for peer in cluster.peers:
         assert peer.ask(path).body == BODY
     assert ranges_of(origin) == ["bytes=100-19999", None]
+
+
+def test_a_wide_part_that_comes_late_leaves_the_whole_as_it_is(stage: Stage) -> None:
+    """Of a file that comes in pieces it began all of them anew."""
+    body, late = bytes_of("wide", 20_000_000), "bytes=100-17999999"
+    origin = stage.origin()
+    cluster = stage.cluster(origin.url, peers=2)
+    owner, gate = cluster.peers[0], origin.gate()
+    serve = ranged(body, fields=FRESH)
+
+    def script(asked: Asked, line: Line) -> None:
+        (held(gate, serve) if asked.fields.get("range") == late else serve)(asked, line)
+
+    path = origin.on(cluster.key_owned_by(owner), script)
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(owner.ask, path, fields=[("Range", late)])
+        eventually(lambda: len(origin.asked()) == 1, "the upstream to be asked")
+        assert owner.ask(path).body == body
+        asked_count = len(origin.asked())
+        gate.open()
+        assert (asking.result().status, asking.result().body) == (206, body[100:18_000_000])
+    assert owner.ask(path).body == body
+    assert len(origin.asked()) == asked_count, ranges_of(origin)

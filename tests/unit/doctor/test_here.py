@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from minicdn.doctor import here
 from minicdn.doctor.cluster import Health
 from minicdn.doctor.finding import FAIL, OK, WARN
 from minicdn.doctor.here import Folder, Port
-from minicdn.doctor.look_here import look_at_folder
+from minicdn.doctor.look_here import examine_machine, look_at_folder
 from minicdn.settings import GIB, MIB, Settings
 
 MANAGER = Settings(upstream="http://up.example")
@@ -182,3 +184,27 @@ def test_a_proxys_password_is_not_shown() -> None:
     found = here.proxies({"http_proxy": "http://me:secret@proxy.example:3128"}, [URL])
     assert "secret" not in found.seen + found.advice
     assert "proxy.example" in found.seen
+
+
+def test_a_folder_that_can_not_even_be_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look_at_folder(tmp_path / ("a" * 300)).trouble == "File name too long"
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert look_at_folder(tmp_path / "cache").trouble == "Permission denied"
+
+
+def test_the_executable_of_one_file_knows_what_it_brings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the modules, but not the folders in which packages' versions are written."""
+
+    def unknown(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    pytest.importorskip("httptools")
+    pytest.importorskip("uvloop")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(metadata, "version", unknown)
+    found = next(finding for finding in examine_machine({}, []) if finding.check == "python")
+    assert (found.state, "httptools" in found.seen) == (OK, True)

@@ -271,3 +271,27 @@ def test_a_reader_that_is_gone() -> None:
     with pytest.raises(BrokenPipeError):
         run(work(writing))
     os.close(writing)
+
+
+def test_a_name_that_can_not_be_taken_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses it while a program has the file open. What is held then is what the state names."""
+    path, replace = tmp_path / "file", os.replace
+
+    def held_open(source: Path, target: Path) -> None:
+        if target == path:
+            raise PermissionError(13, "Permission denied", str(target))
+        replace(source, target)
+
+    async def work() -> None:
+        part = PartFile(path, "site/file")
+        part.load()
+        part.begin(len(BODY), ETAG)
+        part.write(0, BODY)
+        monkeypatch.setattr(os, "replace", held_open)
+        with pytest.raises(TargetUnwritable):
+            await part.commit(len(BODY))
+        await part.close()
+        assert part.held.total_bytes == len(BODY)
+        assert PartFile(path, "site/file").load() == len(BODY) - 1, "the last byte is asked for, to see that it is the same file"
+
+    run(work())

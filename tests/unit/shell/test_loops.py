@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 from collections.abc import Iterator
 
 import pytest
 
 from minicdn import loops
-from minicdn.loops import keep_tidy, settle_collector
+from minicdn.loops import keep_tidy, run_stoppable, settle_collector
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +62,16 @@ def test_what_grows_is_not_looked_through_by_itself() -> None:
     before = gc.get_stats()[2]["collections"]
     kept = [[] for _ in range(300_000)]
     assert gc.get_stats()[2]["collections"] == before and kept
+
+
+def test_a_ctrl_c_before_a_command_began_leaves_no_word_of_pythons_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`RuntimeWarning: coroutine … was never awaited`, where a person had only stopped it."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loops, "loop_factory", interrupted)
+    main = asyncio.sleep(0)
+    with pytest.raises(KeyboardInterrupt):
+        run_stoppable(main)
+    assert inspect.getcoroutinestate(main) == inspect.CORO_CLOSED
