@@ -21,7 +21,7 @@ from pathlib import Path
 from minicdn.errors import UsageError
 from minicdn.options import BOTH, FOLDER, OPTIONS, SECRET, SWITCH, Option, options_of
 from minicdn.settings import Settings
-from minicdn.values import parse_fingerprint, parse_token
+from minicdn.values import parse_duration, parse_fingerprint, parse_token
 
 DEFAULT_FILE = "minicdn.toml"
 CONFIG_ENV = "MINICDN_CONFIG"
@@ -89,6 +89,17 @@ def pin_of(text: str | None) -> str | None:
         return None if text is None else parse_fingerprint(text)
     except ValueError as error:
         raise UsageError(f"--fingerprint: {error}") from None
+
+
+def timeout_of(text: str | None) -> float | None:
+    """For a command that is no node: what --timeout says, in seconds; None: no bound."""
+    try:
+        seconds = None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--timeout: {error}") from None
+    if seconds == 0:
+        raise UsageError("--timeout: leave it out for no bound")
+    return seconds
 
 
 def _read_token(name: str) -> str:

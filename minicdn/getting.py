@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from minicdn.config import timeout_of
 from minicdn.console import Console, to_line
 from minicdn.errors import UsageError
 from minicdn.get.command import Order, Sayings, run
 from minicdn.get.tally import PEER, size_text
 from minicdn.get.wish import STDOUT, parse_wish
 from minicdn.loops import run_stoppable
-from minicdn.values import parse_duration
 
 
 def get(
@@ -29,7 +29,7 @@ def get(
 ) -> int:
     """The exit code. pin: the fingerprint of the certificate of the manager, or of the node that is asked. Raises UsageError."""
     console = Console(sys.stderr)
-    order = Order(parse_wish(what, manager, peers, pin), output, _digest(sha256), _seconds(timeout))
+    order = Order(parse_wish(what, manager, peers, pin), output, _digest(sha256), timeout_of(timeout))
     sayings = Sayings(console.progress if console.is_terminal else None, lambda text: console.say(f"minicdn: {to_line(text)}"))
     try:
         report = run_stoppable(run(order, sayings))
@@ -52,16 +52,6 @@ def _digest(text: str | None) -> bytes | None:
     if found is not None and len(found) != 32:
         raise UsageError(f"--sha256: {text!r} is not a sha256, which has 64 hexadecimal digits")
     return found
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        seconds = parse_duration(text) if text is not None else None
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from None
-    if seconds == 0:
-        raise UsageError("--timeout: leave it out for no bound")
-    return seconds
 
 
 def _in_words(report: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minicdn.closing import Repeats
+from minicdn.config import timeout_of
 from minicdn.console import Console
 from minicdn.core.nodeurl import parse_node_url
 from minicdn.core.preheat import URLS_MAX, Copies
@@ -17,7 +18,6 @@ from minicdn.core.target import ascii_url
 from minicdn.errors import COLD_EXIT_CODE, Refused, SourcesFailed, UsageError
 from minicdn.get.tally import size_text
 from minicdn.urlfile import lines_of
-from minicdn.values import parse_duration
 from minicdn.wire.looking import NoAnswer, PreheatDoor
 from minicdn.wire.signing import Signer
 
@@ -43,7 +43,7 @@ def preheat(
 ) -> int:
     """The exit code. Raises UsageError; Refused where the manager will not; SourcesFailed where it can't be asked."""
     order = {"urls": _targets([*urls, *lines_of(url_file, URLS_MAX)]), "copies": _copies(copies), "headers": _fields(headers)}
-    seconds = _seconds(timeout)
+    seconds = timeout_of(timeout)
     door = PreheatDoor(_manager(manager), signer=Signer(token, time.time) if token is not None else None, pin=pin)
     console, is_stopped = Console(sys.stderr), False
     _take_signals()
@@ -158,13 +158,3 @@ def _fields(texts: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--header: {text!r} is not a field such as 'Accept-Encoding: gzip'")
         found[name.strip()] = value.strip()
     return found
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        seconds = parse_duration(text) if text is not None else None
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from None
-    if seconds == 0:
-        raise UsageError("--timeout: leave it out for no bound")
-    return seconds
