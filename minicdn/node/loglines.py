@@ -5,7 +5,7 @@ and ships them in batches; a batch stays here, under its number, until the manag
 and repeats none.
 
 While the manager is away the buffer fills, and then the *oldest* lines go: who looks after an outage asks what happens now,
-and the loss stays one gap in one place. The next batch says how many lines are missing before it.
+and the loss stays one gap in one place. The next batch says how many lines are missing before it; where no line follows, it has none.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class LogShipper:
         self._in_flight: LogBatch | None = None
         self._number = 0
         self._untold_count = 0
+        self._is_refused = False
+        """The last batch was. Of what is lost the next line's batch tells; one for that alone would be refused again and again."""
         self._url: str | None = None
         self._is_on = True
         self._wake = asyncio.Event()
@@ -91,7 +93,7 @@ class LogShipper:
             while self._take_batch():
                 await self._ship_or_wait()
                 if self._in_flight is None and len(self._buffer) < LOG_BATCH_MAX:  # few: a batch of them costs as much as a full one
-                    if self._buffer:
+                    if self._has_something:
                         self._wake.set()
                     break
 
@@ -113,11 +115,16 @@ class LogShipper:
         self._untold_count += count
         self._counters.add("log_lines_dropped_count", count)
 
+    @property
+    def _has_something(self) -> bool:
+        """Lines; or that there is a gap where no line follows."""
+        return bool(self._buffer) or (self._untold_count > 0 and not self._is_refused)
+
     def _take_batch(self) -> bool:
         """True when there is a batch in flight: the one under way before, or a new one."""
         if self._in_flight is not None:
             return True
-        if self._url is None or not self._buffer:
+        if self._url is None or not self._has_something:
             return False
         lines: list[LogLine] = []
         cost = 0
@@ -136,10 +143,12 @@ class LogShipper:
         assert batch is not None
         try:
             await self._send(batch)
+            self._is_refused = False
         except ManagerUnreachable:
             await asyncio.sleep(self._backoff.next_seconds(self._rng))
             return
         except ManagerRefused:
+            self._is_refused = True
             self._note_lost(len(batch.lines))
             self._untold_count += batch.dropped_count
         self._backoff.reset()

@@ -99,6 +99,38 @@ def test_the_buffer_is_bounded_and_the_oldest_lines_go_and_are_told() -> None:
     assert desk.counters.get("log_lines_count") == 25
 
 
+def test_what_was_lost_behind_the_last_batch_is_told_though_no_line_follows() -> None:
+    """Else a log that ends with an outage never says that it is not whole."""
+    desk = Desk(ManagerUnreachable("away"), lines_max=10)
+    desk.shipper.configure("http://a", True)
+    for number in range(10):
+        desk.shipper.emit(line(number))
+    sent_before = desk.send
+
+    async def send(batch: LogBatch) -> None:
+        if len(desk.attempts) == 1:  # all ten are under way, and there is no room for more
+            for number in range(10, 17):
+                desk.shipper.emit(line(number))
+        await sent_before(batch)
+
+    desk.shipper._send = send
+    run_until(desk, lambda: len(desk.batches) == 2)
+    assert [(len(batch.lines), batch.dropped_count) for batch in desk.batches] == [(10, 0), (0, 7)]
+
+
+def test_a_manager_that_refuses_is_not_told_again_and_again_what_was_lost() -> None:
+    desk = Desk(ManagerRefused("no"), ManagerRefused("no"))
+    desk.shipper.configure("http://a", True)
+    desk.shipper.emit(line(1))
+    assert asyncio.run(desk.shipper.flush(1)) == 0
+    assert len(desk.attempts) == 1
+    desk.shipper.emit(line(2))
+    asyncio.run(desk.shipper.flush(1))
+    desk.shipper.emit(line(3))
+    asyncio.run(desk.shipper.flush(1))
+    assert [(len(batch.lines), batch.dropped_count) for batch in desk.batches] == [(1, 2)]
+
+
 def test_a_batch_whose_answer_was_lost_is_sent_again_under_its_number() -> None:
     desk = Desk(ManagerUnreachable("reset"), ManagerUnreachable("reset"))
     desk.shipper.configure("http://a", True)
@@ -110,7 +142,7 @@ def test_a_batch_whose_answer_was_lost_is_sent_again_under_its_number() -> None:
     assert desk.batches[-1].number == 2
 
 
-def test_lines_lost_while_a_batch_is_under_way_are_told_by_the_next() -> None:
+def test_lines_lost_while_a_batch_is_under_way_are_told_behind_it() -> None:
     desk = Desk(ManagerUnreachable("away"), lines_max=4)
     desk.shipper.configure("http://a", True)
     for number in range(4):
@@ -127,7 +159,7 @@ def test_lines_lost_while_a_batch_is_under_way_are_told_by_the_next() -> None:
 
     asyncio.run(run())
     assert desk.keys == ["/0", "/1", "/2", "/3", "/5"]
-    assert [batch.dropped_count for batch in desk.batches] == [0, 1]
+    assert [(len(batch.lines), batch.dropped_count) for batch in desk.batches] == [(4, 0), (0, 1), (1, 0)]
 
 
 def test_what_the_manager_will_never_take_is_counted_and_does_not_block_the_rest() -> None:
