@@ -12,7 +12,6 @@ To rank 500 nodes for 10,000 files takes many seconds, so both are dealt in slic
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import deque
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minicdn.core.message import Fields
+from minicdn.core.objects import parse_object
 from minicdn.core.purging import parse_path
 from minicdn.core.roster import Member, owners
 from minicdn.core.target import parse_target
@@ -81,14 +81,7 @@ class Order:
 def parse_order(data: bytes, origins: Set[str], upstream: str = "") -> Order:
     """The body of `POST /_preheat`. origins, upstream: whose full URLs count as ours (target.key_of_url). ClientError(400) says what is
     wrong."""
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ClientError(400, "the body is not JSON") from None
-    if not isinstance(found, dict):
-        raise ClientError(400, 'the body is not an object such as {"urls": ["/big.iso"]}')
-    if unknown := sorted(set(found) - set(MEMBERS)):
-        raise ClientError(400, f"{unknown[0][:100]!r} is none of {', '.join(MEMBERS)}")
+    found = parse_object(data, MEMBERS, '{"urls": ["/big.iso"]}')
     urls, copies = found.get("urls"), found.get("copies", 1)
     if not isinstance(urls, list) or not urls or not all(isinstance(url, str) for url in urls):
         raise ClientError(400, "urls is not a list of one string or more")

@@ -10,9 +10,9 @@ the upstream fails. Hard: it is gone. Purging twice is the same as purging once,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Set
 
+from minicdn.core.objects import parse_object
 from minicdn.core.tags import TAG_CHARACTERS_MAX
 from minicdn.core.target import TARGET_BYTES_MAX, key_of_url, parse_target
 from minicdn.core.value import value_class
@@ -86,14 +86,7 @@ def merged(purges: Iterable[Purge]) -> Purge:
 def parse_purge(data: bytes, origins: Set[str], upstream: str = "", ignored_query: Set[str] = frozenset()) -> Purge:
     """The body of `POST /_purge`. origins, upstream: whose full URLs count as ours; ignored_query: what is left out of keys
     (target.key_of_url). ClientError(400) says what is wrong."""
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ClientError(400, "the body is not JSON") from None
-    if not isinstance(found, dict):
-        raise ClientError(400, 'the body is not an object such as {"paths": ["/big.iso"]}')
-    if unknown := sorted(set(found) - set(MEMBERS)):
-        raise ClientError(400, f"{unknown[0][:100]!r} is none of {', '.join(MEMBERS)}")
+    found = parse_object(data, MEMBERS, '{"paths": ["/big.iso"]}')
     is_soft = found.get("soft", True)
     if not isinstance(is_soft, bool):
         raise ClientError(400, "soft is neither true nor false")
