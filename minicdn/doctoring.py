@@ -23,6 +23,7 @@ from minicdn.doctor.look_upstream import examine_upstream
 from minicdn.errors import COLD_EXIT_CODE, CheckFailed, UsageError
 from minicdn.listener import file_limit, open_listener, raise_file_limit
 from minicdn.loops import run_stoppable
+from minicdn.node.node import policy_of
 from minicdn.options import BOTH
 from minicdn.pressure import memory_room
 from minicdn.settings import Settings
@@ -207,12 +208,5 @@ async def _others(settings: Settings) -> Findings:
         async for finding in examine_cluster(settings.manager, **known, rng=random.Random(), is_joining=True):
             yield finding
     if settings.role == "manager" and settings.upstream is not None:
-        policy = Policy(
-            grace_seconds=settings.grace_seconds,
-            negative_seconds=settings.negative_seconds,
-            heuristic=settings.heuristic,
-            obey_request_directives=settings.obey_request_directives,
-            default_ttls=settings.default_ttls,
-        )
-        async for finding in examine_upstream(settings.upstream + "/", is_file=False, policy=policy):
+        async for finding in examine_upstream(settings.upstream + "/", is_file=False, policy=policy_of(settings)):
             yield finding
